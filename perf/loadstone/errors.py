@@ -9,10 +9,22 @@ Notice = Callable[[str], None]
 
 
 class UsageError(Exception):
-    """A mistake that the operator can fix: one sentence that says what to type. The exit status is 2."""
+    """A mistake that the operator can fix: one sentence that says what to type. The exit status is 2.
+
+    field: setting that it is about, by its name in Config or in a file; None if it is about no single one.
+    file, line: file with the mistake and the line, from 1; None where there is none.
+    """
+
+    def __init__(
+        self, message: str, *, field: str | None = None, file: str | None = None, line: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.field = field
+        self.file = file
+        self.line = line
 
 
-class ConfigurationError(UsageError):
+class ConfigError(UsageError):
     """A setting, a flag or a combination of them that is not valid."""
 
 

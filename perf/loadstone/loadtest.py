@@ -23,7 +23,7 @@ from loadstone.engine import prepare, run_folder, run_metadata, worker_pool
 from loadstone.engine.lifecycle import interrupts, watched
 from loadstone.engine.prepare import PreparedRun
 from loadstone.engine.worker_messages import Progress
-from loadstone.errors import ConfigurationError, Notice
+from loadstone.errors import ConfigError, Notice
 from loadstone.host.client_health import worst_client
 from loadstone.live.progress import RunProgress
 from loadstone.live.stop_conditions import StopConditions
@@ -89,7 +89,7 @@ async def load_test(
 def _for_model(config: Config, model: object) -> Config:
     """Return the configuration for a model object, which has no URL and cannot be passed to other processes."""
     if config.url is not None or config.workers not in ("auto", 1):
-        raise ConfigurationError("a model given as an object is asked in this process alone: leave out url and workers")
+        raise ConfigError("a model given as an object is asked in this process alone: leave out url and workers")
     return msgspec.structs.replace(config, model=config.model or type(model).__name__, workers=1, clock="user")
 
 

@@ -1,6 +1,6 @@
 """Loads plugins by name: a built-in, an entry point of another distribution, or `path/to/file.py:Name`.
 
-This is the only place that imports third-party code. Whatever that import raises becomes a ConfigurationError.
+This is the only place that imports third-party code. Whatever that import raises becomes a ConfigError.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from loadstone.errors import ConfigurationError, UsageError
+from loadstone.errors import ConfigError, UsageError
 
 
 def load_instance(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
@@ -41,7 +41,7 @@ def load_object(group: str, name: str, built_in: Mapping[str, str], flag: str) -
     if ".py:" not in name and name not in known:
         similar = difflib.get_close_matches(name, known, 1)
         hint = f" (did you mean {similar[0]}?)" if similar else ""
-        raise ConfigurationError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
+        raise ConfigError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
     try:
         if ".py:" in name:
             file, _, attribute = name.rpartition(":")
@@ -62,13 +62,13 @@ def installed_plugins(group: str) -> dict[str, EntryPoint]:
 
 
 def _load_error(flag: str, name: str, exc: Exception) -> UsageError:
-    return ConfigurationError(f"{flag}: cannot load {name}: {type(exc).__name__}: {exc}")
+    return ConfigError(f"{flag}: cannot load {name}: {type(exc).__name__}: {exc}")
 
 
 def _load_file(path: Path) -> Any:
     """Import a Python file and return its module."""
     if not path.is_file():
-        raise ConfigurationError(f"no file {str(path)!r}; a part of your own is given as path/to/file.py:Name")
+        raise ConfigError(f"no file {str(path)!r}; a part of your own is given as path/to/file.py:Name")
     spec = importlib.util.spec_from_file_location(f"loadstone_own_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -17,7 +17,7 @@ from loadstone.apis.base import (
     ToolCall,
     ToolFunction,
 )
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 
 __all__ = [
     "API",
@@ -48,9 +48,9 @@ APIS: dict[str, str] = {
 
 
 def check_api(plugin: object, name: str) -> API:
-    """Return the object that `--api NAME` loaded, if it is an API. Raises ConfigurationError."""
+    """Return the object that `--api NAME` loaded, if it is an API. Raises ConfigError."""
     if not isinstance(plugin, API):
-        raise ConfigurationError(
+        raise ConfigError(
             f"--api {name} is {type(plugin).__name__!r}, not an API: make it a subclass of loadstone.apis.API"
         )
     return plugin

@@ -9,7 +9,7 @@ import msgspec
 
 from loadstone import records
 from loadstone.apis.base import BadEventError, Delta, RequestSettings, ToolCall, ToolFunction
-from loadstone.errors import ConfigurationError, DataError
+from loadstone.errors import ConfigError, DataError
 from loadstone.records import Message, Prompt
 from loadstone.text import clean, replace_surrogate_escapes
 
@@ -111,21 +111,21 @@ def same_names(names: str) -> dict[str, str]:
 def sampling_fields(settings: RequestSettings, names: Mapping[str, str], api: str) -> dict[str, Any]:
     """Return the sampling parameters under the names of a protocol.
 
-    names: the protocol's name for each parameter that it supports. Raises ConfigurationError for any other parameter.
+    names: the protocol's name for each parameter that it supports. Raises ConfigError for any other parameter.
     """
     unsupported = next((name for name in settings.sampling if name not in names), None)
     if unsupported:
-        raise ConfigurationError(
+        raise ConfigError(
             f"--api {api} knows no {unsupported}: leave it out, or send what the server takes by --extra-body"
         )
     return {names[name]: settings.sampling[name] for name in SAMPLING if name in settings.sampling}
 
 
 def reject_fixed_length(settings: RequestSettings, api: str) -> None:
-    """Raise ConfigurationError if the run fixes the output length, for protocols that cannot enforce one."""
+    """Raise ConfigError if the run fixes the output length, for protocols that cannot enforce one."""
     if settings.ignore_eos or settings.exact_length:
         flag = "--match-output-length" if settings.exact_length else "--ignore-eos"
-        raise ConfigurationError(
+        raise ConfigError(
             f"--api {api} cannot make a server go on to a given length: leave out {flag}, or take --api chat"
         )
 

@@ -98,6 +98,6 @@ class Rerank(Pooling):
 
 
 def _reject_generation(settings: RequestSettings, api: str) -> None:
-    """Raise ConfigurationError if a setting of text generation is given."""
+    """Raise ConfigError if a setting of text generation is given."""
     reject_fixed_length(settings, api)
     sampling_fields(settings, {}, api)

@@ -24,7 +24,7 @@ from loadstone.apis.common import (
     reject_fixed_length,
     sampling_fields,
 )
-from loadstone.errors import ConfigurationError, DataError
+from loadstone.errors import ConfigError, DataError
 from loadstone.records import Prompt, Usage
 
 _PLACEHOLDER = re.compile("%[pm]")
@@ -44,7 +44,7 @@ class TemplateAPI(API):
     text_path: path of the text in an event or response.
     usage_path: path of an object with `prompt_tokens` and `completion_tokens`, or `input_tokens` and `output_tokens`.
 
-    Raises ConfigurationError.
+    Raises ConfigError.
     """
 
     probe_first = True
@@ -53,9 +53,7 @@ class TemplateAPI(API):
         self.path = path
         self._template = _read_template(template)
         if not text_path:
-            raise ConfigurationError(
-                "--body-template needs --text-path, where the text of an answer is: choices.0.text, say"
-            )
+            raise ConfigError("--body-template needs --text-path, where the text of an answer is: choices.0.text, say")
         self.names_model = "%m" in json.dumps(self._template)
         self._text_path = text_path
         self._usage_path = usage_path
@@ -71,9 +69,7 @@ class TemplateAPI(API):
         reject_fixed_length(settings, "template")
         sampling_fields(settings, {}, "template")
         if settings.temperature is not None:
-            raise ConfigurationError(
-                "--api template sends the template and no --temperature: write it into the template"
-            )
+            raise ConfigError("--api template sends the template and no --temperature: write it into the template")
         body: dict[str, Any] = _fill(self._template, prompt, settings.model)
         return overlay(body, settings.extra_body, prompt.body)
 
@@ -132,23 +128,23 @@ class TemplateAPI(API):
 
 
 def _read_template(source: str) -> dict[str, Any]:
-    """Return the template of `--body-template`. Raises ConfigurationError."""
+    """Return the template of `--body-template`. Raises ConfigError."""
     where, text = "--body-template", source
     if source.startswith("@"):
         where = source[1:]
         try:
             text = Path(where).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigurationError(f"cannot read the template {where}: give --body-template @FILE or JSON") from exc
+            raise ConfigError(f"cannot read the template {where}: give --body-template @FILE or JSON") from exc
     try:
         template = json.loads(text)
     except (ValueError, RecursionError) as exc:
         line = f", line {exc.lineno}" if isinstance(exc, json.JSONDecodeError) else ""
-        raise ConfigurationError(f"{where}{line}: a template is JSON, and this is not: {exc}") from exc
+        raise ConfigError(f"{where}{line}: a template is JSON, and this is not: {exc}") from exc
     if not isinstance(template, dict):
-        raise ConfigurationError(f"{where}: a template is a JSON object, not {type(template).__name__}")
+        raise ConfigError(f"{where}: a template is a JSON object, not {type(template).__name__}")
     if "%p" not in json.dumps(template):
-        raise ConfigurationError(f"{where} has no %p, so that no prompt would be sent: write %p where the prompt goes")
+        raise ConfigError(f"{where} has no %p, so that no prompt would be sent: write %p where the prompt goes")
     return template
 
 

@@ -1,6 +1,6 @@
 """The demand on a fleet: requests/s, or users with think time, with its peak and its growth. Pure.
 
-It also parses how they are typed on the command line: every mistake is a ConfigurationError that says what to type.
+It also parses how they are typed on the command line: every mistake is a ConfigError that says what to type.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 
 # Steps of the bisection for a load; each halves the error.
 BISECTIONS = 60
@@ -100,7 +100,7 @@ def parse_gpus(text: str) -> tuple[int, ...]:
     form = "--gpus takes the number of GPUs of a replica such as 1, or one for each sweep: 1,4"
     values = _parse_numbers(text, form)
     if not all(value.is_integer() for value in values):
-        raise ConfigurationError(f"{form}, not {text!r}")
+        raise ConfigError(f"{form}, not {text!r}")
     return tuple(map(int, values))
 
 
@@ -109,7 +109,7 @@ def parse_peak(text: str) -> float:
     form = "--peak takes a factor of 1 or more such as 2.5: the busiest time over the mean"
     value = _parse_positive(text.strip().removesuffix("x"), text, form)
     if value < 1:
-        raise ConfigurationError(f"{form}, not {text!r}")
+        raise ConfigError(f"{form}, not {text!r}")
     return value
 
 
@@ -118,7 +118,7 @@ def parse_headroom(text: str) -> float:
     form = "--headroom takes a share below 100% such as 20%"
     match = re.fullmatch(rf"({_NUMBER})(%?)", text.strip())
     if match is None or not 0 <= (value := float(match[1]) / (100 if match[2] else 1)) < 1:
-        raise ConfigurationError(f"{form}, not {text!r}")
+        raise ConfigError(f"{form}, not {text!r}")
     return value
 
 
@@ -127,10 +127,10 @@ def parse_growth(text: str) -> float:
     match = re.fullmatch(rf"([+-]?)({_NUMBER})%\s*(?:/|per|a)\s*(\w+)", text.strip())
     form = f"--growth takes a percentage and a period such as 10%/month ({', '.join(_PERIODS)})"
     if match is None or match[3] not in _PERIODS:
-        raise ConfigurationError(f"{form}, not {text!r}")
+        raise ConfigError(f"{form}, not {text!r}")
     factor = 1 + float(f"{match[1]}{match[2]}") / 100
     if not factor > 0:
-        raise ConfigurationError(f"{form}; less than nothing cannot be left after {text!r}")
+        raise ConfigError(f"{form}; less than nothing cannot be left after {text!r}")
     return float(factor ** (1 / _PERIODS[match[3]]))
 
 
@@ -140,5 +140,5 @@ def _parse_numbers(text: str, form: str) -> tuple[float, ...]:
 
 def _parse_positive(text: str, whole: str, form: str) -> float:
     if not re.fullmatch(_NUMBER, text.strip()) or not float(text) > 0:
-        raise ConfigurationError(f"{form}, not {whole!r}")
+        raise ConfigError(f"{form}, not {whole!r}")
     return float(text)

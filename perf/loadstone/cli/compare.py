@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loadstone.cli import score
 from loadstone.cli.run_flags import SUMMARY
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.report import output
 
 _VIEWS = (*output.FORMS, "json")
@@ -99,11 +99,11 @@ def _margin(text: str) -> float:
 
 
 def of_evaluations(options: Namespace) -> bool:
-    """Return True if both sides are evaluations. Raises ConfigurationError for evaluations mixed with runs."""
+    """Return True if both sides are evaluations. Raises ConfigError for evaluations mixed with runs."""
     sides = [options.base, *options.new]
     kinds = [score.is_evaluation(Path(side)) for side in sides]
     if any(kinds) and not all(kinds):
-        raise ConfigurationError(f"{sides[kinds.index(True)]} is an evaluation and {sides[kinds.index(False)]} is none:"
+        raise ConfigError(f"{sides[kinds.index(True)]} is an evaluation and {sides[kinds.index(False)]} is none:"
                                  " give two evaluations, or runs")  # fmt: skip
     return all(kinds)
 
@@ -118,10 +118,10 @@ def _compare_evaluations(options: Namespace) -> int:
     from loadstone.report import json
 
     if len(options.new) > 1:
-        raise ConfigurationError(f"compare takes two evaluations, not {1 + len(options.new)}")
+        raise ConfigError(f"compare takes two evaluations, not {1 + len(options.new)}")
     flags = vars(options)
     if refused := [name for name in _RUNS_ONLY if flags.get(name)]:
-        raise ConfigurationError(f"--{refused[0].removesuffix('s').replace('_', '-')} is for runs, not for evaluations")
+        raise ConfigError(f"--{refused[0].removesuffix('s').replace('_', '-')} is for runs, not for evaluations")
     base, new = load.read(Path(options.base)), load.read(Path(options.new[0]))
     tasks = load.compare(base, new)
     margin, view = flags.get("margin", MARGIN), flags.get("view", "text")

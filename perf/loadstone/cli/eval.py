@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from loadstone.cli import run_flags
 from loadstone.cli.flag_types import key_values, whole_number
 from loadstone.cli.score import VIEWS
-from loadstone.errors import ConfigurationError, UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.report import output
 from loadstone.report.output import notice
 
@@ -141,7 +141,7 @@ def run(options: Namespace) -> int:
 
         view = getattr(options, "view", "text")
         if view not in output.FORMS:
-            raise ConfigurationError(f"--dry-run takes --as {', '.join(output.FORMS)}, not {view}")
+            raise ConfigError(f"--dry-run takes --as {', '.join(output.FORMS)}, not {view}")
         output.write(output.render(dry_run.page(dry_run.forecast(evals[0], notice)), view), None)
         return 0
     if len(evals) == 1:

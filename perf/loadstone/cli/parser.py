@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.version import __version__
 
 EPILOG = """exit status: 0 success; 1 completed, but a check failed (no request succeeded, error rate above
@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that reports a mistake as an exception with one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigurationError(f"{message}; see {self.prog} --help")
+        raise ConfigError(f"{message}; see {self.prog} --help")
 
 
 def build_parser(only: str | None = None) -> Parser:
@@ -83,7 +83,7 @@ def build_parser(only: str | None = None) -> Parser:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the parsed command line. For `swarm`, `settings` are the flags of `run` and `rest` is for Locust.
 
-    Raises ConfigurationError.
+    Raises ConfigError.
     """
     command = arguments[0] if arguments else ""
     if command != "swarm":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from loadstone.cli.flag_types import duration, whole_number
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.report import output
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run(options: Namespace) -> int:
 
 
 def _requirements(options: Namespace) -> Requirements:
-    """Return what the flags require. Raises ConfigurationError."""
+    """Return what the flags require. Raises ConfigError."""
     from loadstone.capacity import demand, plan
     from loadstone.metrics import slo as objectives
     from loadstone.sweep import folder
@@ -96,18 +96,16 @@ def _requirements(options: Namespace) -> Requirements:
     # Objectives: those given, else those of the first sweep.
     slo = flags.get("slo") or folder.read_sweep(Path(options.sweeps[0])).grid.rule.get("slo")
     if not slo:
-        raise ConfigurationError(
-            "plan takes objectives, such as --slo 'ttft.p99<500ms tpot.p95<50ms': the sweep names none"
-        )
+        raise ConfigError("plan takes objectives, such as --slo 'ttft.p99<500ms tpot.p95<50ms': the sweep names none")
     # Growth: without it there is nothing to look ahead to.
     months = flags.get("months", 12 if "growth" in flags else 0)
     if "months" in flags and "growth" not in flags:
-        raise ConfigurationError("--months looks ahead: say by how much the demand grows, such as --growth 10%/month")
+        raise ConfigError("--months looks ahead: say by how much the demand grows, such as --growth 10%/month")
     if not 0 <= months <= _MAX_MONTHS:
-        raise ConfigurationError(f"--months takes a number from 0 to {_MAX_MONTHS}, not {months}")
+        raise ConfigError(f"--months takes a number from 0 to {_MAX_MONTHS}, not {months}")
     spare = flags.get("spare", 0)
     if spare < 0:
-        raise ConfigurationError(f"--spare takes 0 or more replicas, not {spare}")
+        raise ConfigError(f"--spare takes 0 or more replicas, not {spare}")
     return plan.Requirements(
         objectives=objectives.with_errors(objectives.parse(str(slo), shares=True)),
         demands=_demands(options),
@@ -123,22 +121,18 @@ def _requirements(options: Namespace) -> Requirements:
 
 
 def _demands(options: Namespace) -> tuple[Demand, ...]:
-    """Return the demands, as request rates or as users who think. Raises ConfigurationError unless one is given."""
+    """Return the demands, as request rates or as users who think. Raises ConfigError unless one is given."""
     from loadstone.capacity import demand
 
     rates, users, think = (getattr(options, name, None) for name in ("rate", "users", "think"))
     if (rates is None) == (users is None):
-        raise ConfigurationError("plan takes a demand: either --rate 40 (requests/s) or --users 500 --think 20s")
+        raise ConfigError("plan takes a demand: either --rate 40 (requests/s) or --users 500 --think 20s")
     if users is None:
         if think is not None:
-            raise ConfigurationError(
-                "--think is how long users think: give --users with it, or leave it out with --rate"
-            )
+            raise ConfigError("--think is how long users think: give --users with it, or leave it out with --rate")
         return tuple(demand.Demand(rate=rate) for rate in demand.parse_rates(str(rates)))
     if think is None:
-        raise ConfigurationError(
-            "--users needs --think: seconds from an answer to the user's next request, such as 20s"
-        )
+        raise ConfigError("--users needs --think: seconds from an answer to the user's next request, such as 20s")
     return tuple(demand.Demand(users=count, think=think) for count in demand.parse_users(users))
 
 
@@ -160,17 +154,15 @@ def _stacks(options: Namespace, requirements: Requirements) -> list[PricedStack]
         ]
     labels = [stack.curve.label for stack in stacks]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
-        raise ConfigurationError(f"two of these sweeps are called {twice}: give copies of them other names")
+        raise ConfigError(f"two of these sweeps are called {twice}: give copies of them other names")
     return stacks
 
 
 def _for_each_sweep(options: Namespace, name: str, parse: Callable[[str], tuple[T, ...]]) -> Sequence[T | None]:
-    """Return one value of a flag for each sweep; a single value holds for all. Raises ConfigurationError."""
+    """Return one value of a flag for each sweep; a single value holds for all. Raises ConfigError."""
     sweeps = options.sweeps
     text = getattr(options, name, None)
     values = () if text is None else parse(text)
     if len(values) > 1 and len(values) != len(sweeps):
-        raise ConfigurationError(
-            f"--{name} takes one value, or one for each of the {len(sweeps)} sweeps, not {len(values)}"
-        )
+        raise ConfigError(f"--{name} takes one value, or one for each of the {len(sweeps)} sweeps, not {len(values)}")
     return values if len(values) > 1 else [values[0] if values else None] * len(sweeps)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from loadstone.cli.flag_types import duration, whole_number
 from loadstone.config.schema import Config
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.report import output
 from loadstone.report.output import notice
 from loadstone.summary import Summary
@@ -38,10 +38,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def is_requested(options: Namespace) -> bool:
-    """Return True if `--repeat` is given. Raises ConfigurationError for its other flags without it."""
+    """Return True if `--repeat` is given. Raises ConfigError for its other flags without it."""
     for name in ("rest", "same_prompts"):
         if hasattr(options, name) and not hasattr(options, "repeat"):
-            raise ConfigurationError(f"--{name.replace('_', '-')} is between several runs: give --repeat N with it")
+            raise ConfigError(f"--{name.replace('_', '-')} is between several runs: give --repeat N with it")
     return hasattr(options, "repeat")
 
 
@@ -72,12 +72,10 @@ def report(options: Namespace, path: Path) -> int:
 
 
 def _form(options: Namespace) -> str:
-    """Return the format of `--as`. Raises ConfigurationError if repeats do not have it."""
+    """Return the format of `--as`. Raises ConfigError if repeats do not have it."""
     form: str = getattr(options, "view", "text")
     if form not in FORMS:
-        raise ConfigurationError(
-            f"--as takes {', '.join(FORMS)} for repeats, not {form}; a run among them has all views"
-        )
+        raise ConfigError(f"--as takes {', '.join(FORMS)} for repeats, not {form}; a run among them has all views")
     return form
 
 

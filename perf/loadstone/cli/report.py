@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from loadstone.cli import run_flags, score
 from loadstone.config.parse import parse_slo
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.report.output import notice
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ def run(options: Namespace) -> int:
     # Exports are files for other tools, of one run or one sweep each.
     if view in exports():
         if several:
-            raise ConfigurationError(
-                f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(options.runs)}"
-            )
+            raise ConfigError(f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(options.runs)}")
         return _export_folder(options, view) if view in FOLDERS else _export(options, view)
     if several:
         return _side_by_side(options, view)
@@ -120,12 +118,12 @@ def _side_by_side(options: Namespace, view: str) -> int:
     from loadstone.report import output, side_by_side, terminal
 
     if view not in SIDE_BY_SIDE:
-        raise ConfigurationError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}")
+        raise ConfigError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}")
     summaries, unreadable = run_arguments.read_runs(map(Path, options.runs), *_measures(options))
     for sentence in unreadable:
         notice(f"left out: {sentence}")
     if not summaries:
-        raise ConfigurationError("none of these runs can be read: give folders that loadstone run has written")
+        raise ConfigError("none of these runs can be read: give folders that loadstone run has written")
     runs = side_by_side.Runs(summaries, unreadable)
     target = getattr(options, "output", None)
     if view == "text" and target in (None, "-"):
@@ -147,7 +145,7 @@ def _export_folder(options: Namespace, view: str) -> int:
 
     output = getattr(options, "output", None)
     if output is None:
-        raise ConfigurationError(f"--as {view} writes a folder: name a new one with -o")
+        raise ConfigError(f"--as {view} writes a folder: name a new one with -o")
     load_instance("loadstone.views", view, exports(), "--as")(Path(options.runs[0]), Path(output))
     notice(f"written to {output}")
     return 0
@@ -164,7 +162,7 @@ def _export(options: Namespace, view: str) -> int:
     export = load_instance("loadstone.views", view, exports(), "--as")
     target = getattr(options, "output", None)
     if view in BINARY and target in (None, "-") and sys.stdout.isatty():
-        raise ConfigurationError(f"--as {view} is not for a terminal: name a file with -o")
+        raise ConfigError(f"--as {view} is not for a terminal: name a file with -o")
     tokenizer, goodput = _measures(options)
     source = run_arguments.RunSource(options.runs[0])
     summary = source.summary(tokenizer, goodput)

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.report import output as outputs
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def report(options: Namespace, path: Path) -> int:
 
     view = getattr(options, "view", "text")
     if view not in VIEWS:
-        raise ConfigurationError(f"--as takes {', '.join(VIEWS)} for an evaluation, not {view!r}; its runs in "
+        raise ConfigError(f"--as takes {', '.join(VIEWS)} for an evaluation, not {view!r}; its runs in "
                                  f"{path / 'runs'} have all views")  # fmt: skip
     evaluation, serving = eval_report.read(path)
     show(evaluation, serving, view, getattr(options, "output", None))

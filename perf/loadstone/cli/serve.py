@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from loadstone.cli.flag_types import port, whole_number
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 
 # Kinds of bad answers that recorded answers can be mixed with: the flag `--answer-KIND` and its help.
 _BAD_ANSWERS = {
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         settings["api_key"] = secrets.require_key(variable)
     timing_flags = [name for name in ("ttft", "itl", "tokens_per_chunk") if name in settings]
     if timing_flags and settings.get("engine") == "vllm":
-        raise ConfigurationError(
+        raise ConfigError(
             f"--{timing_flags[0].replace('_', '-')} is for --engine exact: with vllm the engine's steps say when"
         )
     settings["faults"] = tuple(settings.get("faults", ()))

@@ -27,7 +27,7 @@ from loadstone.cli.flag_types import (
     workers,
 )
 from loadstone.config.schema import FLAGS, Config, flag
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.report import output
 from loadstone.report.output import notice
 from loadstone.summary import Summary
@@ -185,7 +185,7 @@ def _for_ci(options: Namespace, path: Path) -> None:
 
 
 def renderer(view: str) -> Render:
-    """Return the function that renders a sweep as `view`. Raises ConfigurationError for an unknown one."""
+    """Return the function that renders a sweep as `view`. Raises ConfigError for an unknown one."""
     from loadstone.report import junit
     from loadstone.sweep import csv, folder
     from loadstone.sweep.junit import sweep_suites
@@ -201,7 +201,7 @@ def renderer(view: str) -> Render:
         "junit": lambda sweep, result: junit.draw(sweep_suites(sweep, result, failed_points(sweep))),
     }
     if view not in views:
-        raise ConfigurationError(f"--as takes {', '.join(views)} for a sweep, not {view!r}")
+        raise ConfigError(f"--as takes {', '.join(views)} for a sweep, not {view!r}")
     return views[view]
 
 
@@ -284,7 +284,7 @@ def split(
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Split settings into those of every run and lists by setting, in the order typed; those of `--vary` come last.
 
-    A list is a `ValueList` of the command line, or a list in a configuration file. Raises ConfigurationError.
+    A list is a `ValueList` of the command line, or a list in a configuration file. Raises ConfigError.
     """
     single = ("url", "stop", "scrape", *NEVER, *SWEEP_ONLY)  # lists of these are one value
     lists = {
@@ -296,21 +296,21 @@ def split(
     for text in vary:
         name, values = parse_vary(text, kinds)
         if name in lists or name in fixed:
-            raise ConfigurationError(f"--{flag(name)} is given twice: leave it out beside --vary {text}")
+            raise ConfigError(f"--{flag(name)} is given twice: leave it out beside --vary {text}")
         lists[name] = values
     return fixed, lists
 
 
 def parse_vary(text: str, kinds: Kinds) -> tuple[str, list[Any]]:
-    """Parse `FLAG=LIST` into a setting and its values. Raises ConfigurationError."""
+    """Parse `FLAG=LIST` into a setting and its values. Raises ConfigError."""
     typed, equals, values = text.partition("=")
     plain = typed.strip().lstrip("-").replace("-", "_")
     name = {other.replace("-", "_"): field for field, other in FLAGS.items()}.get(plain, plain)
     if not equals or not values:
-        raise ConfigurationError(f"--vary takes FLAG=VALUE,VALUE such as temperature=0,1, not {text!r}")
+        raise ConfigError(f"--vary takes FLAG=VALUE,VALUE such as temperature=0,1, not {text!r}")
     if name not in kinds or name in NEVER or name not in Config.__struct_fields__:
-        raise ConfigurationError(f"--vary takes a flag of `loadstone run` that points can differ in, not {typed!r}")
+        raise ConfigError(f"--vary takes a flag of `loadstone run` that points can differ in, not {typed!r}")
     try:
         return name, parse_list(values, kinds[name])
     except ValueError as exc:
-        raise ConfigurationError(f"--vary {typed}: {exc}") from exc
+        raise ConfigError(f"--vary {typed}: {exc}") from exc

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from loadstone.compare.estimate import POOLED, SERIES, STATS
 from loadstone.compare.verdicts import Figure, SideComparison, figure_names, unit
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.metrics.slo import Outcome
 
 FORM = "METRIC[.STAT] <= LIMIT, such as 'ttft.p99 <= +5%, output_throughput >= -2%' or 'ttft.p99 <= 500ms'"
@@ -56,26 +56,26 @@ class GateResult(Struct, frozen=True):
 
 
 def parse(text: str) -> list[Gate]:
-    """Parse gates separated by commas or semicolons. Raise ConfigurationError for any that is not valid."""
+    """Parse gates separated by commas or semicolons. Raise ConfigError for any that is not valid."""
     parts = [part.strip() for part in re.split(r"[,;]", text) if part.strip()]
     if not parts:
-        raise ConfigurationError(f"--gate takes {FORM}, not {text!r}")
+        raise ConfigError(f"--gate takes {FORM}, not {text!r}")
     return [_parse_gate(part) for part in parts]
 
 
 def _parse_gate(text: str) -> Gate:
     match = _GATE.fullmatch(text)
     if match is None:
-        raise ConfigurationError(f"--gate takes {FORM}, not {text!r}")
+        raise ConfigError(f"--gate takes {FORM}, not {text!r}")
     metric, stat, sense, sign, number, suffix = match.groups(default="")
     name = _figure_name(_ALIASES.get(metric, metric), stat, text)
     limit = float(sign + number)
 
     # A percentage with a sign is a change against base; without one, a fraction of requests.
     if suffix == "%" and not sign and name != "error_rate":
-        raise ConfigurationError(f"--gate {text!r}: a change has its sign, write +{number}% or -{number}%")
+        raise ConfigError(f"--gate {text!r}: a change has its sign, write +{number}% or -{number}%")
     if suffix == "%" and sign and name == "error_rate":
-        raise ConfigurationError(f"--gate {text!r}: an error rate is held against a share of requests, write {number}%")
+        raise ConfigError(f"--gate {text!r}: an error rate is held against a share of requests, write {number}%")
     if suffix == "%":
         return Gate(text, name, sense, limit / 100, relative=bool(sign))
 
@@ -85,18 +85,18 @@ def _parse_gate(text: str) -> Gate:
         limit *= _SECONDS[suffix]
     elif of == "s" or (suffix and not (suffix == "/s" and of.endswith("/s"))):
         form = "a time such as 500ms" if of == "s" else "a share such as 1%" if of == "share" else "a number alone"
-        raise ConfigurationError(f"--gate {text!r}: {name} takes {form}, or a change such as +5%")
+        raise ConfigError(f"--gate {text!r}: {name} takes {form}, or a change such as +5%")
     return Gate(text, name, sense, limit, relative=False)
 
 
 def _figure_name(metric: str, stat: str, text: str) -> str:
-    """Return the name of the figure; a metric alone means its mean. Raise ConfigurationError for an unknown one."""
+    """Return the name of the figure; a metric alone means its mean. Raise ConfigError for an unknown one."""
     name = f"{metric}.{stat or 'mean'}" if metric in (*SERIES, *POOLED) else metric + (stat and f".{stat}")
     if name not in figure_names():
         known = [*dict.fromkeys(name.partition(".")[0] for name in figure_names())]
         near = difflib.get_close_matches(metric, known, 1)
         what = f"did you mean {near[0]}?" if near and near[0] != metric else f"statistics are {', '.join(STATS)}"
-        raise ConfigurationError(
+        raise ConfigError(
             f"--gate {text!r}: there is no figure {name}; {what if near else 'known: ' + ', '.join(known)}"
         )
     return name

@@ -18,7 +18,7 @@ from loadstone.compare.repeats import Repeats
 from loadstone.config.parse import REPLAY
 from loadstone.config.schema import Config
 from loadstone.engine import run_folder
-from loadstone.errors import ConfigurationError, Notice, UsageError
+from loadstone.errors import ConfigError, Notice, UsageError
 from loadstone.loadtest import Result
 from loadstone.sweep.folder import is_sweep
 
@@ -58,10 +58,10 @@ def run(
     same_seed: keep the seed and the order of the prompts in all runs
 
     An interruption, in a run or between two, ends them. Results so far are kept, also when a later run cannot start.
-    Raise UsageError then, and ConfigurationError for a count below 2.
+    Raise UsageError then, and ConfigError for a count below 2.
     """
     if count < 2:
-        raise ConfigurationError(f"--repeat takes 2 or more, not {count}")
+        raise ConfigError(f"--repeat takes 2 or more, not {count}")
     folder = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(folder)
     finished: list[Result] = []

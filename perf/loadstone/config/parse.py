@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 
 # The arrivals recorded in a trace.
 REPLAY = "replay"
@@ -28,7 +28,7 @@ def parse_slo(text: str) -> tuple[str, float]:
     name = _SLO_NAMES.get(name, name)
     match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|)", limit)
     if name not in SLOS or not match or not float(match[1]):
-        raise ConfigurationError(f"--goodput takes {SLO_FORM}, not {text!r}")
+        raise ConfigError(f"--goodput takes {SLO_FORM}, not {text!r}")
     return name, float(match[1]) * _UNITS[match[2]]
 
 
@@ -46,7 +46,7 @@ def parse_models(text: str) -> list[tuple[str | None, float]]:
         return [(text, 1.0)]
     pairs = [word.rpartition("=") for word in text.split(",")]
     if not all(float(weight) > 0 for _, _, weight in pairs):
-        raise ConfigurationError(f"--model takes shares above 0, not {text!r}")
+        raise ConfigError(f"--model takes shares above 0, not {text!r}")
     return [(name, float(weight)) for name, _, weight in pairs]
 
 
@@ -57,4 +57,4 @@ def parse_count_or_time(flag: str, value: int | str) -> tuple[int, float]:
     try:
         return 0, parse_seconds(value)
     except ValueError as exc:
-        raise ConfigurationError(f"--{flag} takes a number of requests or a time such as 10s, not {value!r}") from exc
+        raise ConfigError(f"--{flag} takes a number of requests or a time such as 10s, not {value!r}") from exc

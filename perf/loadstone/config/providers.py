@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 
 AUTHORIZATION = "Authorization"
 
@@ -73,7 +73,7 @@ def resolve(config: Config, provider: str | None = None, given: Container[str] =
     if known is None:
         near = difflib.get_close_matches(name, PROVIDERS, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ConfigurationError(f"--provider takes {', '.join(PROVIDERS)}, not {name!r}{hint}")
+        raise ConfigError(f"--provider takes {', '.join(PROVIDERS)}, not {name!r}{hint}")
     keep_api = "api" in given or config.api != Config().api or config.body_template is not None
     return msgspec.structs.replace(
         config,

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from loadstone.config.parse import ARRIVALS, REPLAY, SLO_FORM, SLOS, parse_count_or_time, parse_models, parse_seconds
 from loadstone.config.redact import hide, hide_header, hide_in_template, hide_in_url
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 
 # Defaults of a run that sets neither its load nor its length.
 DEFAULT_REQUESTS = 100
@@ -134,43 +134,37 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name, (fits, text) in _LIMITS.items():
             value = getattr(self, name)
             if isinstance(value, int | float) and not (math.isfinite(value) and fits(value)):
-                raise ConfigurationError(f"--{flag(name)} takes {text}, not {value}")
+                raise ConfigError(f"--{flag(name)} takes {text}, not {value}")
         for name, limit in self.goodput.items():
             if name not in SLOS or not limit > 0:
-                raise ConfigurationError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
+                raise ConfigError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
 
         # The settings of the arrivals have to fit together.
         if self.arrivals not in (None, REPLAY, *ARRIVALS):
-            raise ConfigurationError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
+            raise ConfigError(f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}")
         if self.burstiness is not None and self.arrivals not in (None, "gamma"):
-            raise ConfigurationError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
+            raise ConfigError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}")
         steady = next((name for name in ("rate", "stages") if _given(self, name)), None)
         process = next((name for name in ("arrivals", "burstiness") if _given(self, name)), None)
         if self.arrivals != REPLAY and process and not steady:
-            raise ConfigurationError(f"--{process} says how requests arrive at a rate: give --rate or --stages with it")
+            raise ConfigError(f"--{process} says how requests arrive at a rate: give --rate or --stages with it")
         if self.arrivals == REPLAY and steady:
-            raise ConfigurationError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
+            raise ConfigError(f"--arrivals replay takes the recorded times, so leave out --{steady}")
 
         try:
             re.compile(self.scrape_name or "")
         except re.error as exc:
-            raise ConfigurationError(
-                f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}"
-            ) from exc
+            raise ConfigError(f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}") from exc
         if self.request_id is not None and any(name.lower() == "x-request-id" for name in self.header):
-            raise ConfigurationError(
-                "--request-id and a --header X-Request-Id say the same thing twice: give one of them"
-            )
+            raise ConfigError("--request-id and a --header X-Request-Id say the same thing twice: give one of them")
 
         # Some settings exclude each other, some need one of others.
         for given, clashing, text in _CLASHES:
             if _given(self, given) and _given(self, clashing):
-                raise ConfigurationError(f"--{flag(given)} and --{flag(clashing)} exclude each other: {text}")
+                raise ConfigError(f"--{flag(given)} and --{flag(clashing)} exclude each other: {text}")
         for given, needed, text in _NEEDS:
             if _given(self, given) and not any(_given(self, name) for name in needed):
-                raise ConfigurationError(
-                    f"--{flag(given)} needs {' or '.join(f'--{flag(name)}' for name in needed)}: {text}"
-                )
+                raise ConfigError(f"--{flag(given)} needs {' or '.join(f'--{flag(name)}' for name in needed)}: {text}")
 
         # Parse the texts that the schedule parses again, so that a mistake is found before anything is done.
         parse_count_or_time("warmup", self.warmup)
@@ -197,11 +191,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if not replay and not named and self.concurrency is None:
             changes["concurrency"] = DEFAULT_CONCURRENCY
         if not timed and (self.trace_from is not None or self.trace_to is not None):
-            raise ConfigurationError("--from and --to take a stretch of recorded times, and this dataset has none")
+            raise ConfigError("--from and --to take a stretch of recorded times, and this dataset has none")
         if self.speed is not None and not replay:
-            raise ConfigurationError(
-                "--speed is for recorded times: give a trace, and neither --rate, --stages nor -c alone"
-            )
+            raise ConfigError("--speed is for recorded times: give a trace, and neither --rate, --stages nor -c alone")
         if not replay and self.arrivals is None:
             changes["arrivals"] = "poisson" if self.burstiness is None else "gamma"
         return msgspec.structs.replace(self, **changes)
@@ -300,16 +292,16 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
         if name not in Config.__struct_fields__:
             near = difflib.get_close_matches(name, Config.__struct_fields__, 1)
             hint = f"; did you mean {flag(near[0])}?" if near else ""
-            raise ConfigurationError(f"{where} has a setting {flag(name)!r} that `run` does not know{hint}")
+            raise ConfigError(f"{where} has a setting {flag(name)!r} that `run` does not know{hint}")
         value = named[name]
         # Bytes that were not UTF-8 arrive as lone surrogates (PEP 383).
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise ConfigurationError(f"{where}: --{flag(name)} is not UTF-8: type it anew")
+            raise ConfigError(f"{where}: --{flag(name)} is not UTF-8: type it anew")
     try:
         timed = {name: parse_seconds(named[name]) for name in _TIMES if isinstance(named.get(name), str)}
     except ValueError as exc:
-        raise ConfigurationError(f"{where}: a time is 30, 30s, 500ms or 2m, not {exc}") from exc
+        raise ConfigError(f"{where}: a time is 30, 30s, 500ms or 2m, not {exc}") from exc
     try:
         return msgspec.convert({**named, **timed}, Config)
     except msgspec.ValidationError as exc:
-        raise ConfigurationError(f"{where}: {exc}") from exc
+        raise ConfigError(f"{where}: {exc}") from exc

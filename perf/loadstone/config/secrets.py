@@ -17,7 +17,7 @@ import msgspec
 from loadstone.config.providers import carries_key, key_header
 from loadstone.config.redact import HIDDEN, hide_in_url
 from loadstone.config.schema import Config
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.transport import Headers
 
 # Environment variable of the key where none is named.
@@ -40,11 +40,11 @@ def request_headers(config: Config) -> Headers:
     headers = dict(config.header)
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise ConfigurationError(f"--header takes 'NAME: VALUE' on one line of ASCII; {name!r} is not fit for HTTP")
+            raise ConfigError(f"--header takes 'NAME: VALUE' on one line of ASCII; {name!r} is not fit for HTTP")
     variable = config.api_key_env or DEFAULT_KEY
     key = require_key(variable) if config.api_key_env else os.environ.get(variable)
     if key and not _VALUE.fullmatch(key):
-        raise ConfigurationError(
+        raise ConfigError(
             f"the key in {variable} is not one line of ASCII; say export {variable}=... with the key alone"
         )
     if key and not any(map(carries_key, headers)):
@@ -56,7 +56,7 @@ def require_key(variable: str) -> str:
     """Return the key in an environment variable. Raises UsageError if it is not set."""
     key = os.environ.get(variable)
     if not key:
-        raise ConfigurationError(f"the key is to be in {variable}, but it is not set; say export {variable}=...")
+        raise ConfigError(f"the key is to be in {variable}, but it is not set; say export {variable}=...")
     return key
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.config.parse import parse_seconds
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.units import Array
 
 _FORM = "TIME@RATE or TIME@cCONCURRENCY, ramps as A..B or A..Bexp, such as 30s@2,60s@2..16 or 30s@c4,60s@c4..c64"
@@ -77,25 +77,23 @@ def parse_stages(value: str) -> tuple[Stage, ...]:
     for text in map(str.strip, value.split(",")):
         match = _STAGE.fullmatch(text)
         if match is None:
-            raise ConfigurationError(f"--stages takes {_FORM}, not {text!r}")
+            raise ConfigError(f"--stages takes {_FORM}, not {text!r}")
         time, mark, low, second_mark, high, growth = match.groups()
         try:
             stage = Stage(parse_seconds(time), float(low), float(high or low), mark == "c", growth is not None)
         except ValueError as exc:
-            raise ConfigurationError(f"--stages takes {_FORM}, not {text!r}") from exc
+            raise ConfigError(f"--stages takes {_FORM}, not {text!r}") from exc
         if second_mark and not stage.concurrency:
-            raise ConfigurationError(
-                f"--stages: {text!r} goes from a rate to a concurrency; write c at both ends or at none"
-            )
+            raise ConfigError(f"--stages: {text!r} goes from a rate to a concurrency; write c at both ends or at none")
         if not (stage.seconds > 0 and stage.low >= 0 and stage.high >= 0 and stage.low + stage.high > 0):
-            raise ConfigurationError(f"--stages: {text!r} needs a time and a level above 0")
+            raise ConfigError(f"--stages: {text!r} needs a time and a level above 0")
         if stage.exponential and not (stage.low and stage.high):
-            raise ConfigurationError(f"--stages: {text!r} grows by a factor, so neither end can be 0")
+            raise ConfigError(f"--stages: {text!r} grows by a factor, so neither end can be 0")
         whole = stage.low.is_integer() and stage.high.is_integer() and min(stage.low, stage.high) >= 1
         if stage.concurrency and not whole:
-            raise ConfigurationError(f"--stages: a concurrency is a whole number from 1, not {text!r}")
+            raise ConfigError(f"--stages: a concurrency is a whole number from 1, not {text!r}")
         stages.append(stage)
 
     if len({stage.concurrency for stage in stages}) > 1:
-        raise ConfigurationError("--stages takes rates (2) or concurrencies (c4), not both in one run")
+        raise ConfigError("--stages takes rates (2) or concurrencies (c4), not both in one run")
     return tuple(stages)

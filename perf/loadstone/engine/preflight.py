@@ -15,7 +15,7 @@ from msgspec import Struct
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.engine.requests import PreparedRequest
-from loadstone.errors import ConfigurationError, ServerError
+from loadstone.errors import ConfigError, ServerError
 from loadstone.text import MAX_LABEL, clean, replace_surrogate_escapes
 from loadstone.transport import Exchange, Request, Transport, TransportError
 
@@ -63,7 +63,7 @@ def choose_model(server: Server, requested: str | None, url: str, needed: bool =
     if requested is not None:
         return requested, requested in models
     if not models:
-        raise ConfigurationError(f"{url} does not list its models; name one with --model")
+        raise ConfigError(f"{url} does not list its models; name one with --model")
     return models[0], True
 
 

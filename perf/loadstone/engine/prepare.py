@@ -23,7 +23,7 @@ from loadstone.engine import preflight
 from loadstone.engine.preflight import Server
 from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.sender import Endpoint
-from loadstone.errors import ConfigurationError, Notice, UsageError
+from loadstone.errors import ConfigError, Notice, UsageError
 from loadstone.host import timer
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
@@ -83,9 +83,7 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
     load = Load.of(config)
     plan = make_plan(load, shape)
     if plan.offsets is None and config.stop_saturated:
-        raise ConfigurationError(
-            "--stop-saturated is for open loops, whose load does not wait for the server: give --rate"
-        )
+        raise ConfigError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
     if plan.repeats:
         before = f" after {config.skip}" if config.skip else ""
         requests = f"{plan.total} requests" if plan.total else "requests"
@@ -122,7 +120,7 @@ async def open_endpoints(
 def find_api(config: Config) -> base.API:
     """Return the API of a configuration. Raises UsageError."""
     if (config.api == "template") != (config.body_template is not None):
-        raise ConfigurationError("--api template and --body-template go together: give both, with --text-path")
+        raise ConfigError("--api template and --body-template go together: give both, with --text-path")
     if config.body_template is not None:
         from loadstone.apis.template import TemplateAPI
 
@@ -158,9 +156,7 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
     """Create an endpoint for each server, or for a model in this process. Sends nothing. Raises UsageError."""
     if model is not None or config.own_model:
         if config.api not in ("chat", "completions"):
-            raise ConfigurationError(
-                f"--api {config.api} is for servers: a model of your own is asked by chat or completions"
-            )
+            raise ConfigError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
         from loadstone.transport import in_process  # only a run without a server needs it
 
         if model is None:
@@ -169,7 +165,7 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
         transport: Transport = in_process.InProcessModel(model, name, timer.clock, config.batch_size)
         return [EndpointSpec(Endpoint(transport, "/"), "/v1/models", name)]
     if not config.urls:
-        raise ConfigurationError("no server: give its address with --url http://HOST:PORT")
+        raise ConfigError("no server: give its address with --url http://HOST:PORT")
     path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
     specs = []
     for url in config.urls:

@@ -11,7 +11,7 @@ from itertools import accumulate
 from msgspec import Struct
 
 from loadstone.dataset import tokenizer
-from loadstone.errors import ConfigurationError, Notice
+from loadstone.errors import ConfigError, Notice
 from loadstone.evals.output import eval_json
 from loadstone.evals.prepare import select_tasks
 from loadstone.evals.requests import build
@@ -74,7 +74,7 @@ def default_mode(task: Task, settings: Eval) -> AnswerMode:
     """Return how the task is answered if nothing is known of the server."""
     mode = task.default if settings.mode == "auto" else settings.mode
     if mode not in task.modes:
-        raise ConfigurationError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
+        raise ConfigError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
     if mode == "generation":
         return AnswerMode(mode, settings.api or "chat")
     method = LogprobMethod("echo") if mode == "loglikelihood" else LogprobMethod("letters")

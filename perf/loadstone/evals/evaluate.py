@@ -20,7 +20,7 @@ from loadstone import samples
 from loadstone.config import files
 from loadstone.config.schema import Config
 from loadstone.engine import run_folder
-from loadstone.errors import ConfigurationError, Notice
+from loadstone.errors import ConfigError, Notice
 from loadstone.evals.lock import exclusive
 from loadstone.evals.output import eval_json, items_csv, report, results
 from loadstone.evals.output.eval_json import EvalState
@@ -74,9 +74,7 @@ def separate_folders(evaluations: list[Eval]) -> list[Eval]:
     root = Path(load.output) if load.output else run_folder.default_path(load.label or "eval")
     names = [str(root / sanitize(each.load.model or "")) for each in evaluations]
     if len(set(names)) < len(names):
-        raise ConfigurationError(
-            f"the folders of two models have the same name: {', '.join(names)}; evaluate them apart"
-        )
+        raise ConfigError(f"the folders of two models have the same name: {', '.join(names)}; evaluate them apart")
     return [
         msgspec.structs.replace(each, load=msgspec.structs.replace(each.load, output=name))
         for each, name in zip(evaluations, names, strict=True)

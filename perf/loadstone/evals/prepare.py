@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.errors import ConfigurationError, Notice, ServerError, UsageError
+from loadstone.errors import ConfigError, Notice, ServerError, UsageError
 from loadstone.evals.data import selection
 from loadstone.evals.lm_eval import harness
 from loadstone.evals.output import eval_json
@@ -58,9 +58,7 @@ def select_tasks(settings: Eval, notice: Notice) -> Selection:
     known = [task.name for task in selected.tasks]
     for name in settings.samples:
         if name not in known:
-            raise ConfigurationError(
-                f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}"
-            )
+            raise ConfigError(f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}")
     return selected
 
 

@@ -20,7 +20,7 @@ from msgspec import Struct
 from loadstone.config import files, redact, schema
 from loadstone.config.providers import resolve
 from loadstone.config.schema import Config, flag
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.tasks.spec import MODES, Mode
 
 Stage = Literal["all", "infer", "score"]
@@ -80,17 +80,15 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name, (is_valid, expected) in _LIMITS.items():
             value = getattr(self, name)
             if value is not None and not is_valid(value):
-                raise ConfigurationError(f"--{name.replace('_', '-')} takes {expected}, not {value}")
+                raise ConfigError(f"--{name.replace('_', '-')} takes {expected}, not {value}")
         for clashes, sentence in _CLASHES:
             if clashes(self):
-                raise ConfigurationError(sentence)
+                raise ConfigError(sentence)
         for name in self.gen.keys() & _NOT_IN_GEN.keys():
-            raise ConfigurationError(f"--gen {name}: {_NOT_IN_GEN[name]}")
+            raise ConfigError(f"--gen {name}: {_NOT_IN_GEN[name]}")
         for name, ids in self.samples.items():
             if not ids:
-                raise ConfigurationError(
-                    f"--samples asks no item of {name}: give it doc_ids, or leave it out of --tasks"
-                )
+                raise ConfigError(f"--samples asks no item of {name}: give it doc_ids, or leave it out of --tasks")
         self._check_load()
 
         # Settings of the load that shape answers become fields of the requests.
@@ -102,7 +100,7 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             value = gen.get(name)
             if value is not None and not (type(value) in (int, float) and is_valid(value)):
                 flags = _GEN_FLAGS.get(name, f"--gen {name}")
-                raise ConfigurationError(f"{flags} takes {expected}, not {str(value)[:40]}")
+                raise ConfigError(f"{flags} takes {expected}, not {str(value)[:40]}")
         api = self.api or (load.api if load.api != Config().api else None)
         load = msgspec.structs.replace(load, **dict.fromkeys(shaping)).check()
         return msgspec.structs.replace(self, load=load, gen=gen, api=api)
@@ -112,11 +110,11 @@ class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         default = Config()
         for name, reason in REFUSED.items():
             if getattr(self.load, name) != getattr(default, name):
-                raise ConfigurationError(f"--{flag(name)} is not for an evaluation: {reason}")
+                raise ConfigError(f"--{flag(name)} is not for an evaluation: {reason}")
         if len(self.load.models) > 1:
-            raise ConfigurationError("--model takes one model each time: give --model once for each, not a mix")
+            raise ConfigError("--model takes one model each time: give --model once for each, not a mix")
         if self.load.output_len is not None and not isinstance(self.load.output_len, int):
-            raise ConfigurationError(f"--output-len takes a number of tokens here, not {self.load.output_len}")
+            raise ConfigError(f"--output-len takes a number of tokens here, not {self.load.output_len}")
 
     def shown(self) -> dict[str, Any]:
         """Return the settings as they may be written to a file: without keys."""
@@ -158,7 +156,7 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> list[Eval]:
     """
     inner = fields.get("load", {})
     if not isinstance(inner, Mapping):
-        raise ConfigurationError(f"{where}: `load` is a table of the settings of `loadstone run`")
+        raise ConfigError(f"{where}: `load` is a table of the settings of `loadstone run`")
     named: dict[str, Any] = {}
     for table in (inner, fields):
         for name, value in table.items():
@@ -166,7 +164,7 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> list[Eval]:
             named[_FIELDS.get(key, key)] = value
     named.pop("load", None)
     if "tasks" not in named:
-        raise ConfigurationError(f"{where} names no tasks: give --tasks gsm8k,mmlu (loadstone list tasks)")
+        raise ConfigError(f"{where} names no tasks: give --tasks gsm8k,mmlu (loadstone list tasks)")
     own = {name: value for name, value in named.items() if name in _OWN}
     rest = {name: value for name, value in named.items() if name not in _OWN}
     if isinstance(own["tasks"], str):
@@ -182,18 +180,16 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> list[Eval]:
     models = rest.pop("model", None)
     models = models if isinstance(models, list) else [models]
     if len(set(models)) < len(models) or not models:
-        raise ConfigurationError(f"{where}: each --model is given once")
+        raise ConfigError(f"{where}: each --model is given once")
     loads = [schema.from_mapping({**rest, **({"model": model} if model else {})}, where) for model in models]
     try:
         evaluation = msgspec.convert(own, Eval)
     except msgspec.ValidationError as exc:
         match = re.search(r"\$\.(\w+)", str(exc))
         if match is None or match[1] not in _EXPECTED:
-            raise ConfigurationError(f"{where}: {exc}") from exc
+            raise ConfigError(f"{where}: {exc}") from exc
         name = match[1]
-        raise ConfigurationError(
-            f"{where}: --{_flag(name)} takes {_EXPECTED[name]}, not {str(own.get(name))[:60]}"
-        ) from exc
+        raise ConfigError(f"{where}: --{_flag(name)} takes {_EXPECTED[name]}, not {str(own.get(name))[:60]}") from exc
     return [msgspec.structs.replace(evaluation, load=load) for load in loads]
 
 
@@ -204,9 +200,7 @@ def _check_known(rest: Mapping[str, Any], where: str) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, [*known, *(NAMES.get(own, own) for own in _OWN)], 1)
             hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
-            raise ConfigurationError(
-                f"{where} has a setting {name.replace('_', '-')!r} that `eval` does not know{hint}"
-            )
+            raise ConfigError(f"{where} has a setting {name.replace('_', '-')!r} that `eval` does not know{hint}")
 
 
 def parse_samples(value: Any) -> Any:
@@ -221,13 +215,11 @@ def parse_samples(value: Any) -> Any:
         try:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigurationError(
-                f"--samples takes '{{\"gsm8k\": [0, 7]}}' or a file with that, not {value!r}"
-            ) from exc
+            raise ConfigError(f"--samples takes '{{\"gsm8k\": [0, 7]}}' or a file with that, not {value!r}") from exc
     try:
         return json.loads(text)
     except ValueError as exc:
-        raise ConfigurationError(f"--samples {value[:60]} is not JSON: {exc}") from exc
+        raise ConfigError(f"--samples {value[:60]} is not JSON: {exc}") from exc
 
 
 # Whether a value is valid, and what is expected.

@@ -19,7 +19,7 @@ from loadstone.config.parse import REPLAY, parse_count_or_time
 from loadstone.config.schema import Config
 from loadstone.config.stages import Stage
 from loadstone.config.stages import parse_stages as parse_stages
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.records import Phase
 from loadstone.schedule.arrivals import ArrivalProcess, Offsets, scale_recorded
 from loadstone.units import NS_PER_S, Array
@@ -270,11 +270,11 @@ def make_plan(load: Load, rows: DatasetShape) -> Plan:
     if stages is None:
         total = None if load.requests is None or load.stages else load.requests + load.warmup + load.cooldown
         if load.cooldown and total is None:
-            raise ConfigurationError("--cooldown takes a time, such as 10s, where it is a time that ends the run")
+            raise ConfigError("--cooldown takes a time, such as 10s, where it is a time that ends the run")
         return Plan(load, rows, total, None, load.warmup, load.cooldown, end=end)
     offsets = np.concatenate(stages)
     if not len(offsets):
-        raise ConfigurationError("this load brings no request at all: give it more time, or a higher rate")
+        raise ConfigError("this load brings no request at all: give it more time, or a higher rate")
     if load.rate is not None:  # as numbers, so that exactly as many are measured as were requested
         warmup, cooldown = _unmeasured_at_rate(load, load.rate)
     else:
@@ -301,11 +301,9 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
     """Return the arrivals of an open loop, of each stage; None for a closed loop. Raises UsageError."""
     if load.arrivals == REPLAY:
         if rows.recorded_at is None:
-            raise ConfigurationError(
-                "--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl"
-            )
+            raise ConfigError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
         if load.skip:
-            raise ConfigurationError("--skip is for prompts in a row: give --from to begin so far into recorded times")
+            raise ConfigError("--skip is for prompts in a row: give --from to begin so far into recorded times")
         # Up to the end or the number of requests.
         offsets = scale_recorded(rows.recorded_at, load.speed)
         end = _end(load)
@@ -320,7 +318,7 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
 
     # One rate: the number of requests, or as many as fit into the time, whichever are fewer.
     if load.requests is None and load.duration is None:
-        raise ConfigurationError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")
+        raise ConfigError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")
     unmeasured = sum(_unmeasured_at_rate(load, load.rate))
     if load.duration is None or (load.requests is not None and load.requests <= load.rate * load.duration):
         return [process.at_rate(load.rate, (load.requests or 0) + unmeasured)]

@@ -17,7 +17,7 @@ import time
 import msgspec
 from msgspec import Struct
 
-from loadstone.errors import ConfigurationError, UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.host import event_loop
 from loadstone.server_metrics import csv, prometheus
 from loadstone.server_metrics.process import SCRAPE_TIMEOUT, SETTLE_TIME, MetricsPage, ScrapeSpec, StartSignal
@@ -44,7 +44,7 @@ class Scrape(Struct, frozen=True):
 
 
 class PageClient:
-    """Requests one page of metrics. Raises ConfigurationError if its address is not valid."""
+    """Requests one page of metrics. Raises ConfigError if its address is not valid."""
 
     def __init__(self, page: MetricsPage, spec: ScrapeSpec) -> None:
         self.page = page
@@ -53,7 +53,7 @@ class PageClient:
             target, self._path = address.parse_url(page.url)
         except UsageError as exc:
             text = f"--scrape takes http://HOST:PORT/metrics or https://..., not {page.display_url!r}"
-            raise ConfigurationError(text) from exc
+            raise ConfigError(text) from exc
         tls = tls_context(insecure=spec.insecure, ca_file=spec.ca_file) if target.secure else None
         options = Options(clock=time.monotonic_ns, connect_timeout=spec.connect_timeout, tls=tls)
         self._transport: Transport = open_transport(spec.transport, target, options)

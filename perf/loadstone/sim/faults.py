@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.sim.settings import generator
 
 # What the server does for each fault.
@@ -53,7 +53,7 @@ class Faults(Struct, frozen=True):
 
 
 def parse(specs: tuple[str, ...], seed: int) -> Faults:
-    """Parse values of --fault: `NAME:SHARE` or `NAME@i,j,k`, request numbers from 0. Raises ConfigurationError."""
+    """Parse values of --fault: `NAME:SHARE` or `NAME@i,j,k`, request numbers from 0. Raises ConfigError."""
     by_number: dict[int, str] = {}
     cumulative: list[tuple[str, float]] = []
     end = 0.0
@@ -62,11 +62,11 @@ def parse(specs: tuple[str, ...], seed: int) -> Faults:
         mark = "@" if "@" in spec else ":"
         name, separator, value = spec.partition(mark)
         if not separator or name not in FAULTS:
-            raise ConfigurationError(f"{spec!r} is not a fault: write NAME:SHARE or NAME@i,j,k with one of {names}")
+            raise ConfigError(f"{spec!r} is not a fault: write NAME:SHARE or NAME@i,j,k with one of {names}")
         if mark == "@":
             numbers = value.split(",")
             if not all(number.strip().isdecimal() for number in numbers):
-                raise ConfigurationError(f"{spec!r} has no list of request numbers: write for instance {name}@0,5,9")
+                raise ConfigError(f"{spec!r} has no list of request numbers: write for instance {name}@0,5,9")
             by_number.update(dict.fromkeys(map(int, numbers), name))
             continue
         try:
@@ -74,11 +74,11 @@ def parse(specs: tuple[str, ...], seed: int) -> Faults:
         except ValueError:
             fraction = -1.0
         if not 0 <= fraction <= 1:
-            raise ConfigurationError(
+            raise ConfigError(
                 f"{spec!r} has no share between 0 and 1: write for instance NAME:0.05 with one of {names}"
             )
         end += fraction
         cumulative.append((name, end))
     if end > 1 + 1e-9:
-        raise ConfigurationError(f"the shares of the faults add up to {end:g}: make them at most 1 together")
+        raise ConfigError(f"the shares of the faults add up to {end:g}: make them at most 1 together")
     return Faults(by_number, tuple(cumulative), seed)

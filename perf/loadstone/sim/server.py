@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from loadstone.errors import ConfigurationError, UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.host import event_loop
 from loadstone.host.timer import Alarm, make_alarm
 from loadstone.sim import bodies, metrics, truth
@@ -84,7 +84,7 @@ class Server:
         return [row.to_dict() for row in self.state.truth_rows]
 
     async def start(self) -> None:
-        """Start to listen. Raises ConfigurationError if the address is not available."""
+        """Start to listen. Raises ConfigError if the address is not available."""
         self._loop = asyncio.get_running_loop()
         await self._listen()
         self._alarm = make_alarm(self._loop, self._advance_due)
@@ -125,7 +125,7 @@ class Server:
                 return
 
     async def _listen(self) -> None:
-        """Open the listener. Raises ConfigurationError if the address is not available."""
+        """Open the listener. Raises ConfigError if the address is not available."""
         sock = _bind(self.settings, self._port)
         if not self.settings.unix:
             self._port = sock.getsockname()[1]
@@ -273,21 +273,21 @@ RESET_FAULTS: dict[str | None, Callable[[Server, Connection], None]] = {
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Load the certificate, if there is one. Raises ConfigurationError if it cannot be used."""
+    """Load the certificate, if there is one. Raises ConfigError if it cannot be used."""
     if not settings.certfile:
         if settings.keyfile:
-            raise ConfigurationError("--keyfile is the key of a certificate: give that with --certfile FILE")
+            raise ConfigError("--keyfile is the key of a certificate: give that with --certfile FILE")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(settings.certfile, settings.keyfile)
     except OSError as exc:
-        raise ConfigurationError(f"cannot use {settings.certfile} for TLS: give a PEM certificate and its key") from exc
+        raise ConfigError(f"cannot use {settings.certfile} for TLS: give a PEM certificate and its key") from exc
     return context
 
 
 def _bind(settings: Settings, port: int) -> socket.socket:
-    """Return a bound socket that does not listen yet. Raises ConfigurationError if the address is not available."""
+    """Return a bound socket that does not listen yet. Raises ConfigError if the address is not available."""
     if settings.unix:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     else:
@@ -303,9 +303,7 @@ def _bind(settings: Settings, port: int) -> socket.socket:
     except OSError as exc:
         sock.close()
         where = settings.unix or f"{settings.host}:{port}"
-        raise ConfigurationError(
-            f"cannot listen on {where} ({exc.strerror or exc}): choose another --host or --port"
-        ) from exc
+        raise ConfigError(f"cannot listen on {where} ({exc.strerror or exc}): choose another --host or --port") from exc
     return sock
 
 

@@ -14,7 +14,7 @@ from random import Random
 
 from msgspec import Struct
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -110,23 +110,23 @@ class Distribution(Struct, frozen=True):
 
 
 def duration(text: str) -> int:
-    """Convert `50ms`, `0.05s`, `200us`, `1s`, or a number of seconds to ns. Raises ConfigurationError."""
+    """Convert `50ms`, `0.05s`, `200us`, `1s`, or a number of seconds to ns. Raises ConfigError."""
     match = _DURATION.fullmatch(text.strip())
     if not match:
-        raise ConfigurationError(f"{text!r} is not a duration: write 50ms, 0.05s, 200us, or a number of seconds")
+        raise ConfigError(f"{text!r} is not a duration: write 50ms, 0.05s, 200us, or a number of seconds")
     return round(float(match[1]) * DURATION_UNITS[match[2]])
 
 
 def distribution(text: str) -> Distribution:
-    """Parse a duration, or a distribution with durations as arguments. Raises ConfigurationError."""
+    """Parse a duration, or a distribution with durations as arguments. Raises ConfigError."""
     call = _CALL.fullmatch(text.strip().lower())
     name, parts = (call[1], call[2].split(",")) if call else ("constant", [text])
-    wrong = ConfigurationError(f"{text!r} is not a time: write {DISTRIBUTION_FORMS}")
+    wrong = ConfigError(f"{text!r} is not a time: write {DISTRIBUTION_FORMS}")
     if name not in DRAWS or DRAWS[name][0] != len(parts):
         raise wrong
     try:
         args = tuple(float(duration(part)) for part in parts)
-    except ConfigurationError as exc:
+    except ConfigError as exc:
         raise wrong from exc
     if name == "uniform" and args[0] > args[1]:
         raise wrong
@@ -174,10 +174,10 @@ class Timing(Struct, frozen=True):
 
 
 def timing(settings: Settings) -> Timing:
-    """Return the timing that the settings describe. Raises ConfigurationError for invalid times or counts."""
+    """Return the timing that the settings describe. Raises ConfigError for invalid times or counts."""
     for name in ("tokens_per_chunk", "default_tokens", "max_model_len"):
         if getattr(settings, name) < 1:
-            raise ConfigurationError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(settings, name)}")
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(settings, name)}")
     return Timing(distribution(settings.ttft), distribution(settings.itl), settings.tokens_per_chunk, settings.seed)
 
 

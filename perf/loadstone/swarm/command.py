@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from loadstone.config.schema import Config
-from loadstone.errors import ConfigurationError, UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.swarm import settings
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -21,13 +21,13 @@ LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 def environment(role: str, config: Config, options: Namespace) -> dict[str, str]:
     """Return the environment variables for our locustfile (settings.py has their names).
 
-    Raises ConfigurationError for flags that this role does not have.
+    Raises ConfigError for flags that this role does not have.
     """
     if role == "master":
         if hasattr(options, "processes") or hasattr(options, "spool"):
-            raise ConfigurationError("--processes and --spool are for workers: the master sends no load")
+            raise ConfigError("--processes and --spool are for workers: the master sends no load")
         if hasattr(options.settings, "junit") or hasattr(options.settings, "summary"):
-            raise ConfigurationError(
+            raise ConfigError(
                 "--junit and --summary are not for a swarm: loadstone report its run with --as junit, --summary"
             )
         run = msgspec.json.encode(settings.check_sendable(config.check())).decode()

@@ -17,7 +17,7 @@ from msgspec import Struct
 from loadstone.config.parse import REPLAY, parse_seconds
 from loadstone.config.redact import HIDDEN, hide_in_url
 from loadstone.config.schema import Config, flag
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.host import client_health
 from loadstone.text import MAX_LABEL, clean
 
@@ -31,12 +31,12 @@ PROCESSES, SPOOL = "LOADSTONE_PROCESSES", "LOADSTONE_SPOOL"
 
 
 def config(environ: Mapping[str, str] = os.environ) -> Config:
-    """Return the settings of the run. Raises ConfigurationError for an invalid one."""
+    """Return the settings of the run. Raises ConfigError for an invalid one."""
     if text := environ.get(RUN):
         try:
             return msgspec.json.decode(text, type=Config)
         except msgspec.MsgspecError as exc:
-            raise ConfigurationError(f"{RUN} is not a run: {exc}") from exc
+            raise ConfigError(f"{RUN} is not a run: {exc}") from exc
     from loadstone.config.load import load_config
 
     path = environ.get(CONFIG)
@@ -44,13 +44,13 @@ def config(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def check_sendable(config: Config) -> Config:
-    """Return `config` unchanged. Raises ConfigurationError if it holds a secret: workers get it as it is."""
+    """Return `config` unchanged. Raises ConfigError if it holds a secret: workers get it as it is."""
     if config.workers != "auto":
-        raise ConfigurationError("--workers is for one machine: give each worker of a swarm its --processes")
+        raise ConfigError("--workers is for one machine: give each worker of a swarm its --processes")
     shown = config.redacted()
     for name, value in msgspec.to_builtins(config).items():
         if shown[name] != value and HIDDEN in repr(shown[name]):
-            raise ConfigurationError(
+            raise ConfigError(
                 f"--{flag(name)} holds what looks like a key, and a swarm's settings travel over the network:"
                 " put the key into the environment of each machine (OPENAI_API_KEY, or --api-key-env NAME)"
             )
@@ -68,14 +68,14 @@ def with_host(config: Config, host: str | None) -> Config:
 
 
 def check_host(config: Config, host: str | None) -> None:
-    """Raise ConfigurationError if `host`, from the web interface, is not a server of the plan.
+    """Raise ConfigError if `host`, from the web interface, is not a server of the plan.
 
     Workers would send it their API key.
     """
     server = (host or "").strip().rstrip("/")
     if server and server not in [url.strip().rstrip("/") for url in config.urls]:
         known = " or ".join(hide_in_url(url) for url in config.urls) or "none"
-        raise ConfigurationError(
+        raise ConfigError(
             f"the host {clean(hide_in_url(server), MAX_LABEL)} is not the server of this plan ({known}), so no run"
             " was started: to test another server, start the master with its --url"
         )
@@ -95,12 +95,12 @@ def view(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def silence(environ: Mapping[str, str] = os.environ) -> float:
-    """Return the seconds without a message after which a machine counts as lost. Raises ConfigurationError."""
+    """Return the seconds without a message after which a machine counts as lost. Raises ConfigError."""
     text = environ.get(SILENCE, "20s")
     try:
         return parse_seconds(text)
     except ValueError as exc:
-        raise ConfigurationError(f"{SILENCE} takes a time such as 20s, not {text!r}") from exc
+        raise ConfigError(f"{SILENCE} takes a time such as 20s, not {text!r}") from exc
 
 
 class WorkerSettings(Struct, frozen=True):
@@ -115,10 +115,10 @@ class WorkerSettings(Struct, frozen=True):
 
 
 def worker_settings(environ: Mapping[str, str] = os.environ) -> WorkerSettings:
-    """Return the settings of this machine. Raises ConfigurationError."""
+    """Return the settings of this machine. Raises ConfigError."""
     text = environ.get(PROCESSES, "auto")
     if text != "auto" and not (text.isdecimal() and int(text)):
-        raise ConfigurationError(f"{PROCESSES} takes auto or a number from 1, not {text!r}")
+        raise ConfigError(f"{PROCESSES} takes auto or a number from 1, not {text!r}")
     cores = len(client_health.allowed_cores() or []) or os.cpu_count() or 1
     spool = Path(environ.get(SPOOL) or "loadstone-spool")
     return WorkerSettings(cores if text == "auto" else int(text), spool)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from loadstone.config.schema import flag
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.sweep.points import SweepPoint
 
 # Parses one value; raises ValueError, or whatever the parser of the flag raises.
@@ -82,23 +82,21 @@ def _parse_part(text: str, parse_value: ValueParser) -> Iterator[Any]:
 
 
 def product(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return every combination of the values; the list given first changes slowest. Raise ConfigurationError."""
+    """Return every combination of the values; the list given first changes slowest. Raise ConfigError."""
     total = 1
     for values in lists.values():
         total *= len(values)
     if total > MAX_POINTS:
-        raise ConfigurationError(
-            f"these lists make {total:,} points, above {MAX_POINTS:,}: give fewer values, or --zip"
-        )
+        raise ConfigError(f"these lists make {total:,} points, above {MAX_POINTS:,}: give fewer values, or --zip")
     return [dict(zip(lists, chosen, strict=True)) for chosen in itertools.product(*lists.values())]
 
 
 def paired(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return the first values of all lists, then the second ones. Raise ConfigurationError for different lengths."""
+    """Return the first values of all lists, then the second ones. Raise ConfigError for different lengths."""
     sizes = {name: len(values) for name, values in lists.items()}
     if len(set(sizes.values())) > 1:
         lengths = ", ".join(f"--{flag(name)} has {size}" for name, size in sizes.items())
-        raise ConfigurationError(f"--zip takes lists of one length: {lengths}")
+        raise ConfigError(f"--zip takes lists of one length: {lengths}")
     return [dict(zip(lists, chosen, strict=True)) for chosen in zip(*lists.values(), strict=True)]
 
 

@@ -1,6 +1,6 @@
 """From the flags of `loadstone sweep` to a plan: points in advance or a strategy that chooses them, and its limits.
 
-Everything that makes no sense together raises ConfigurationError, before anything is run.
+Everything that makes no sense together raises ConfigError, before anything is run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Struct
 from loadstone.checks.resources import SPARE, open_files_advice
 from loadstone.config.parse import parse_count_or_time
 from loadstone.config.schema import Config, flag
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.host.client_health import open_files
 from loadstone.metrics import slo
 from loadstone.sweep import grid, knee, strategies
@@ -57,7 +57,7 @@ def make_plan(given: Mapping[str, Any], config: Config, lists: Lists, path: Path
     path: folder of the sweep
     """
     if "auto" in given and "slo" in given:
-        raise ConfigurationError("--auto finds the knee and --slo the most load within objectives: give one of them")
+        raise ConfigError("--auto finds the knee and --slo the most load within objectives: give one of them")
     if "auto" not in given and "slo" not in given:
         return _grid_plan(given, config, lists)
     by = "slo" if "slo" in given else "auto"
@@ -78,7 +78,7 @@ def make_plan(given: Mapping[str, Any], config: Config, lists: Lists, path: Path
 
     objectives = slo.with_errors(slo.parse(given["slo"], shares=True))
     if any(one.metric == slo.ATTAINMENT for one in objectives) and not config.goodput:
-        raise ConfigurationError("--slo goodput>=99% needs --goodput: say what a request must meet, such as ttft:200ms")
+        raise ConfigError("--slo goodput>=99% needs --goodput: say what a request must meet, such as ttft:200ms")
     first = config.requests or strategies.FIRST
     requests, seconds = parse_count_or_time("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
     max_requests = requests or max(ProbeLimits().max_requests, first)
@@ -89,20 +89,18 @@ def make_plan(given: Mapping[str, Any], config: Config, lists: Lists, path: Path
 
 
 def parse_within(text: str) -> float:
-    """Return the fraction typed as `5%` or `0.05`. Raise ConfigurationError."""
+    """Return the fraction typed as `5%` or `0.05`. Raise ConfigError."""
     match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)(%?)", text)
     value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < value < 10:
-        raise ConfigurationError(f"--within takes a share such as 5% or 0.05, not {text!r}")
+        raise ConfigError(f"--within takes a share such as 5% or 0.05, not {text!r}")
     return value
 
 
 def _grid_plan(given: Mapping[str, Any], config: Config, lists: Lists) -> SweepPlan:
     for name in ("search", "within", "at_least", "at_most", "max_points", "probe_max"):
         if name in given:
-            raise ConfigurationError(
-                f"--{flag(name)} is for points that are found on the way: give --slo or --auto with it"
-            )
+            raise ConfigError(f"--{flag(name)} is for points that are found on the way: give --slo or --auto with it")
     points = grid.name_points(_combine(given, lists))
     most = max((int(p.settings.get("concurrency", config.concurrency) or 0) for p in points), default=0)
     workers = config.workers if isinstance(config.workers, int) else 1
@@ -117,7 +115,7 @@ def _combine(given: Mapping[str, Any], lists: Lists) -> list[dict[str, Any]]:
 def _grid(given: Mapping[str, Any], config: Config, varied: list[str], rule: dict[str, Any]) -> Grid:
     repeat, gpus = given.get("repeat", 1), given.get("gpus")
     if repeat < 1 or (gpus is not None and gpus < 1):
-        raise ConfigurationError(f"--{'repeat' if repeat < 1 else 'gpus'} takes 1 or more")
+        raise ConfigError(f"--{'repeat' if repeat < 1 else 'gpus'} takes 1 or more")
     shared = config.redacted() | {"output": None}
     return Grid(label=config.label or "", config=shared, varied=varied, places=[], gpus=gpus, repeat=repeat, rule=rule)
 
@@ -128,13 +126,13 @@ def _search_field(given: Mapping[str, Any], config: Config, lists: Lists) -> str
     field = str(named or ("concurrency" if config.concurrency and not config.rate else "rate"))
     verb = "--auto" if "auto" in given else "--slo"
     if field in lists:
-        raise ConfigurationError(f"{verb} finds its own loads: give --{flag(field)} one value, to begin at")
+        raise ConfigError(f"{verb} finds its own loads: give --{flag(field)} one value, to begin at")
     if config.stages is not None or (field == "concurrency" and config.rate is not None):
         other = "stages" if config.stages is not None else "rate"
-        raise ConfigurationError(f"{verb} {field} and --{other} exclude each other: each says what the load is")
+        raise ConfigError(f"{verb} {field} and --{other} exclude each other: each says what the load is")
     if "slo" in given and (config.duration is not None or given.get("repeat", 1) > 1):
         other = "duration" if config.duration is not None else "repeat"
-        raise ConfigurationError(
+        raise ConfigError(
             f"--slo decides how long a load is probed: leave out --{other}, and give --probe-max for a limit"
         )
     return field
@@ -151,8 +149,6 @@ def _range(given: Mapping[str, Any], config: Config, by: str, field: str) -> Ran
     lowest = float(given.get("at_least", lowest))
     highest = float(given.get("at_most", highest))
     if not 0 < lowest <= start <= highest or (integers and lowest < 1):
-        raise ConfigurationError(
-            f"--at-least {lowest:g}, the begin {start:g} and --at-most {highest:g} are not in this order"
-        )
+        raise ConfigError(f"--at-least {lowest:g}, the begin {start:g} and --at-most {highest:g} are not in this order")
     within = 1 + parse_within(given["within"]) if "within" in given else WITHIN[by]
     return Range(start, lowest, highest, within, integers, int(given.get("max_points", PROBES[by])))

@@ -17,7 +17,7 @@ from msgspec import Struct
 from loadstone.config.schema import Config, flag
 from loadstone.dataset import READERS, resolve
 from loadstone.engine import run_folder
-from loadstone.errors import ConfigurationError, UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.summary import Summary
 from loadstone.sweep import folder
 from loadstone.sweep.fresh_prompts import FreshPrompts
@@ -58,7 +58,7 @@ RunOnce = Callable[[Config], Summary]
 class SweepRun:
     """Run a sweep in a folder, or resume the one that is there.
 
-    Raise UsageError if the folder holds something else, ConfigurationError if it holds a sweep with other settings or a
+    Raise UsageError if the folder holds something else, ConfigError if it holds a sweep with other settings or a
     point makes no sense.
     """
 
@@ -74,7 +74,7 @@ class SweepRun:
         else:
             run_folder.check_free(path)
         if config.dataset == "-":
-            raise ConfigurationError("--dataset - can be read once, and a sweep reads it at every point: give a file")
+            raise ConfigError("--dataset - can be read once, and a sweep reads it at every point: give a file")
         for point in grid.places:
             point_config(config, point.settings)
         self.sweep = Sweep(grid, [folder.load_point(path, point) for point in grid.places])
@@ -186,7 +186,7 @@ def point_config(config: Config, settings: Mapping[str, Any]) -> Config:
     """Return the configuration of a point.
 
     Without a number of requests or a time it has enough requests to hold the load for a while. Raise
-    ConfigurationError, naming the point, if the settings make no sense together.
+    ConfigError, naming the point, if the settings make no sense together.
     """
     try:
         config = msgspec.structs.replace(config, **settings)
@@ -200,11 +200,11 @@ def point_config(config: Config, settings: Mapping[str, Any]) -> Config:
             config = msgspec.structs.replace(config, requests=requests)
         return config.check()
     except UsageError as exc:
-        raise ConfigurationError(f"at {describe(settings)}: {exc}" if settings else str(exc)) from exc
+        raise ConfigError(f"at {describe(settings)}: {exc}" if settings else str(exc)) from exc
 
 
 def _check_same(path: Path, before: Grid, now: Grid) -> None:
-    """Raise ConfigurationError unless the same command has made both grids."""
+    """Raise ConfigError unless the same command has made both grids."""
     differing = [name for name in now.config if now.config[name] != before.config.get(name)]
     if not differing:
         fixed = not now.rule and before.places
@@ -222,7 +222,7 @@ def _check_same(path: Path, before: Grid, now: Grid) -> None:
             differing += dict.fromkeys(RULES.get(name, name) for name in names if name != "most")
     if differing:
         names = [flag(name) for name in differing[:5]]
-        raise ConfigurationError(
+        raise ConfigError(
             f"{path} holds a sweep with other settings ({', '.join(names)}): give the same command to go on with it, or"
             " another -o"
         )

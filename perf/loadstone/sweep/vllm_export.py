@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from loadstone.engine import run_folder
-from loadstone.errors import ConfigurationError, DataError
+from loadstone.errors import ConfigError, DataError
 from loadstone.report.exports import vllm
 from loadstone.sweep.folder import finished_runs, read_sweep
 from loadstone.sweep.points import SweepPoint
@@ -25,14 +25,12 @@ LONGEST = 200
 def write(source: Path, target: Path) -> None:
     """Export the sweep in `source` into the new folder `target`.
 
-    Raise ConfigurationError for a target inside the sweep, DataError for a sweep that cannot be read or has no
+    Raise ConfigError for a target inside the sweep, DataError for a sweep that cannot be read or has no
     finished run.
     """
     grid = read_sweep(source).grid
     if target.resolve().is_relative_to(source.resolve()):
-        raise ConfigurationError(
-            f"{target} is in the sweep itself, whose own files vLLM would read: give a folder elsewhere"
-        )
+        raise ConfigError(f"{target} is in the sweep itself, whose own files vLLM would read: give a folder elsewhere")
     exported = []
     for point in grid.places:
         results = []

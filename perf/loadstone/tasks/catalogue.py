@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from loadstone import plugins
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.tasks import BENCHMARKS, custom
 from loadstone.tasks.spec import Benchmark, Data, Group, Task
 
@@ -49,7 +49,7 @@ def find(names: Sequence[str], categories: Categories | None = None) -> Selectio
     """Return what the names of a list select.
 
     categories: asked for the categories of the user's files, so that each becomes a task and the file their group.
-    Raises ConfigurationError for an unknown name, with the nearest known one.
+    Raises ConfigError for an unknown name, with the nearest known one.
     """
     entries: list[Task | Group] = []
     lm_eval_names: list[str] = []
@@ -85,7 +85,7 @@ def _find_one(name: str, categories: Categories | None) -> list[Task | Group]:
     nearest = difflib.get_close_matches(name, [*names, *_known_names()], 1)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
     files = ", ".join(f"{kind}:FILE" for kind in custom.KINDS)
-    raise ConfigurationError(
+    raise ConfigError(
         f"no task {name!r}: {hint}give a name that `loadstone list tasks` shows, {files}, {LM_EVAL_PREFIX}NAME or"
         " FILE.py:NAME"
     )
@@ -101,7 +101,7 @@ def _load(name: str) -> Benchmark:
     if isinstance(benchmark, Task):
         benchmark = Benchmark(name=benchmark.name, tasks=(benchmark,))
     if not isinstance(benchmark, Benchmark):
-        raise ConfigurationError(
+        raise ConfigError(
             f"--tasks: {name} is of type {type(benchmark).__name__}, not Benchmark or Task of loadstone.tasks.spec"
         )
     tasks = [replace(task, data=replace(task.data, benchmark=benchmark.name)) for task in benchmark.tasks]
@@ -125,16 +125,14 @@ def _match(name: str, candidates: Sequence[Benchmark]) -> list[Task | Group]:
 
 
 def _expand(entry: Task | Group, benchmark: Benchmark) -> Iterator[Task | Group]:
-    """Yield a task, or a group and everything in it. Raises ConfigurationError if the group names what is missing."""
+    """Yield a task, or a group and everything in it. Raises ConfigError if the group names what is missing."""
     yield entry
     if isinstance(entry, Task):
         return
     by_name = {other.name: other for other in _entries(benchmark)}
     for name in entry.tasks:
         if name not in by_name or name == entry.name:
-            raise ConfigurationError(
-                f"--tasks: group {entry.name} of {benchmark.name} names {name!r}, which is not there"
-            )
+            raise ConfigError(f"--tasks: group {entry.name} of {benchmark.name} names {name!r}, which is not there")
         yield from _expand(by_name[name], benchmark)
 
 
@@ -143,12 +141,12 @@ def _entries(benchmark: Benchmark) -> list[Task | Group]:
 
 
 def _unique(entries: Iterable[Entry]) -> list[Entry]:
-    """Return each entry once. Raises ConfigurationError for two tasks of the same name with different data."""
+    """Return each entry once. Raises ConfigError for two tasks of the same name with different data."""
     by_name: dict[str, Entry] = {}
     for entry in entries:
         first = by_name.setdefault(entry.name, entry)
         if isinstance(entry, Task) and isinstance(first, Task) and first.data != entry.data:
-            raise ConfigurationError(
+            raise ConfigError(
                 f"--tasks: there are two tasks called {entry.name}, whose results would be one: rename one"
             )
     return list(by_name.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote, urlsplit
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.transport import Target
 
 _VERSIONS = ("/v1", "/v1beta/openai")
@@ -15,7 +15,7 @@ _PATH = "/%?:@!$&'()*+,;=-._~"
 
 
 def parse_url(url: str) -> tuple[Target, str]:
-    """Return target and path of a URL. Raises ConfigurationError.
+    """Return target and path of a URL. Raises ConfigError.
 
     It is `http://host[:port][/path]`, `https://...`, `unix:/path.sock` or `http+unix://%2Fpath.sock/v1`.
     """
@@ -34,7 +34,7 @@ def parse_url(url: str) -> tuple[Target, str]:
             target = Target(parts.hostname, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
     except ValueError as exc:
         shown = re.sub(r"[^/]*@", "***@", url)
-        raise ConfigurationError(f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}") from exc
+        raise ConfigError(f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}") from exc
     path = "" if parts.scheme == "unix" else quote(parts.path.rstrip("/"), safe=_PATH)
     return target, path + (f"?{quote(parts.query, safe=_PATH)}" if parts.query else "")
 

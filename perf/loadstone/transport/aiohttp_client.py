@@ -25,7 +25,7 @@ from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.records import Failure
 from loadstone.transport import Clock, Exchange, Options, Request, Target, TransportError
 from loadstone.transport.common import (
@@ -54,7 +54,7 @@ class Aiohttp:
 
     def __init__(self, target: Target, options: Options) -> None:
         if target.secure and target.unix is not None:
-            raise ConfigurationError("aiohttp has no TLS over a unix socket; say http:// instead, or --transport wire")
+            raise ConfigError("aiohttp has no TLS over a unix socket; say http:// instead, or --transport wire")
         self._target = target
         self._options = options
         self._tls = options.tls or (ssl.create_default_context() if target.secure else None)
@@ -159,7 +159,7 @@ class Aiohttp:
 
 
 def environment_proxy(target: Target) -> URL | None:
-    """Return the proxy of HTTP_PROXY or HTTPS_PROXY, or None if NO_PROXY names the host. Raises ConfigurationError.
+    """Return the proxy of HTTP_PROXY or HTTPS_PROXY, or None if NO_PROXY names the host. Raises ConfigError.
 
     It is looked up once. aiohttp's own `trust_env` does it in a thread for every request, and takes passwords from
     ~/.netrc, which collide with an Authorization header.
@@ -172,9 +172,7 @@ def environment_proxy(target: Target) -> URL | None:
     proxy = URL(address if "://" in address else f"http://{address}")
     if proxy.scheme not in ("http", "https") or proxy.host is None:
         name = f"{_scheme(target).upper()}_PROXY"
-        raise ConfigurationError(
-            f"set {name} to an http:// address or unset it; a {proxy.scheme} proxy is of no use here"
-        )
+        raise ConfigError(f"set {name} to an http:// address or unset it; a {proxy.scheme} proxy is of no use here")
     return proxy
 
 

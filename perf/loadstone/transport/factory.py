@@ -6,7 +6,7 @@ import ssl
 from importlib import import_module
 from typing import Literal
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.records import ArrivalClock
 from loadstone.transport import Options, Target, Transport, kernel_timestamps
 
@@ -24,7 +24,7 @@ def open_transport(name: str, target: Target, options: Options) -> Transport:
 
 
 def choose_arrival_clock(requested: Literal["auto", "kernel", "user"], name: str, target: Target) -> ArrivalClock:
-    """Return the clock of arrival times. Raises ConfigurationError if the kernel's was requested but is not available.
+    """Return the clock of arrival times. Raises ConfigError if the kernel's was requested but is not available.
 
     requested: value of --clock. name: name of the transport.
     """
@@ -41,7 +41,7 @@ def choose_arrival_clock(requested: Literal["auto", "kernel", "user"], name: str
     else:
         return "kernel"
     if requested == "kernel":
-        raise ConfigurationError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user")
+        raise ConfigError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user")
     return "user"
 
 
@@ -50,7 +50,7 @@ def tls_context(*, insecure: bool, ca_file: str | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as exc:
-        raise ConfigurationError(
+        raise ConfigError(
             f"--ca-file {ca_file} holds no certificates ({exc.strerror or exc}); give a PEM file"
         ) from exc
     if insecure:

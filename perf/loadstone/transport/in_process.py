@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.plugins import load_object
 from loadstone.transport import Clock, Exchange, Request
 
@@ -47,7 +47,7 @@ def load_model(name: str, config: dict[str, Any]) -> object:
         model: object = loaded({"model_id": name, **config}) if positional else loaded()
         return model
     except Exception as exc:  # third-party code may raise anything
-        raise ConfigurationError(f"--model: cannot make {name}: {type(exc).__name__}: {exc}") from exc
+        raise ConfigError(f"--model: cannot make {name}: {type(exc).__name__}: {exc}") from exc
 
 
 class _Waiting(Struct):
@@ -124,14 +124,14 @@ class InProcessModel:
 
     model: object with `predict`. name: its name. clock: the run's clock. batch_size: prompts in one call at most.
 
-    Raises ConfigurationError for an object without `predict`.
+    Raises ConfigError for an object without `predict`.
     """
 
     def __init__(self, model: object, name: str, clock: Clock, batch_size: int = 1) -> None:
         predict = getattr(model, "predict", None)
         if not callable(predict):
             form = "predict(self, prompts: list[dict], **kwargs) -> list[dict]"
-            raise ConfigurationError(f"--model: {type(model).__name__} has no method predict: give it {form}")
+            raise ConfigError(f"--model: {type(model).__name__} has no method predict: give it {form}")
         self._predict: Predict = predict
         self._where = f"{type(model).__name__}.predict"
         self._name, self._clock, self._size = name, clock, batch_size

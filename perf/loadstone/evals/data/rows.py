@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from loadstone.dataset.formats import huggingface
 from loadstone.dataset.resolve import bundled_folder
-from loadstone.errors import ConfigurationError, DataError, UsageError
+from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.evals.data import formats, hub_files
 from loadstone.tasks.spec import Data, Doc
 
@@ -53,7 +53,7 @@ def load_rows(data: Data, root: str | None, *, shots: bool = False) -> Rows:
     """
     split = data.shots_split if shots else data.split
     if shots and data.shots_split is None and not data.shots_files:
-        raise ConfigurationError(f"{data.path} has no worked examples to draw from: ask it with --num-fewshot 0")
+        raise ConfigError(f"{data.path} has no worked examples to draw from: ask it with --num-fewshot 0")
     if files := _absolute_files(data, shots):
         # A file that only holds examples has no column with the split.
         own = data if str(files[0]) in data.files else replace(data, split_column=None)

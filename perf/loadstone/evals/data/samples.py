@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Doc, Mode, Task
 
@@ -51,15 +51,13 @@ def select_samples(
     docs: rows of the questions
     shot_docs: rows to take examples from; the same object as `docs` if they are the same split
 
-    Raises ConfigurationError.
+    Raises ConfigError.
     """
     # The doc_ids: as requested, or the first of those that the task keeps.
     if selection.ids is not None:
         selected = set(selection.ids)
         if wrong := [number for number in selection.ids if not 0 <= number < len(docs)]:
-            raise ConfigurationError(
-                f"--samples asks {task.name} for {wrong[0]}, but its doc_ids are 0 to {len(docs) - 1}"
-            )
+            raise ConfigError(f"--samples asks {task.name} for {wrong[0]}, but its doc_ids are 0 to {len(docs) - 1}")
     else:
         kept = [number for number, doc in enumerate(docs) if task.keep is None or task.keep(doc)]
         if selection.limit is not None:
@@ -83,7 +81,7 @@ def _draw_shots(task: Task, mode: Mode, docs: Sequence[Doc], pool: Sequence[Doc]
     may_hold_row = pool is docs or task.draw == "spare"
     available = len(pool) - may_hold_row
     if count > available:
-        raise ConfigurationError(
+        raise ConfigError(
             f"{task.name} has {available} rows to take examples from: give --num-fewshot {available} or fewer"
         )
     query, target = _wording(task, mode)

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from loadstone.errors import ConfigurationError, UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.evals.lm_eval.tasks import LmEvalTask
 from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Group
@@ -29,7 +29,7 @@ def add_tasks(selection: Selection, include_path: str | None = None) -> Selectio
     tasks, groups = load_tasks(selection.lm_eval_names, include_path)
     known = {task.name for task in selection.tasks}
     if twice := [task.name for task in tasks if task.name in known]:
-        raise ConfigurationError(f"{twice[0]} and lm-eval:{twice[0]} have the same name: evaluate them apart")
+        raise ConfigError(f"{twice[0]} and lm-eval:{twice[0]} have the same name: evaluate them apart")
     specs = [task.spec for task in tasks]
     return replace(selection, tasks=[*selection.tasks, *specs], groups=[*selection.groups, *groups])
 
@@ -53,13 +53,13 @@ def load_tasks(names: Sequence[str], include_path: str | None = None) -> tuple[l
 
 
 def group_by_folder(names: Sequence[str], include_path: str | None) -> dict[str | None, list[str]]:
-    """Return the names to load from each folder; None stands for lm-eval's own tasks. Raises ConfigurationError."""
+    """Return the names to load from each folder; None stands for lm-eval's own tasks. Raises ConfigError."""
     by_folder: dict[str | None, list[str]] = {}
     for name in names:
         path = Path(name).expanduser()
         folder = str(path.parent) if "/" in name else include_path
         if folder is not None and not Path(folder).is_dir():
-            raise ConfigurationError(f"--tasks lm-eval:{name}: there is no folder {folder}")
+            raise ConfigError(f"--tasks lm-eval:{name}: there is no folder {folder}")
         by_folder.setdefault(folder, []).append(path.stem if path.suffix == ".yaml" else path.name)
     return by_folder
 
@@ -75,7 +75,7 @@ def _load(names: list[str], folder: str | None) -> dict[str, Any]:
     if manager is None or not set(names) <= set(manager.all_tasks):
         manager = TaskManager(include_path=folder)
     if unknown := [name for name in names if name not in manager.all_tasks]:
-        raise ConfigurationError(f"lm-eval has no task {unknown[0]!r}: `lm_eval ls tasks` names those it has")
+        raise ConfigError(f"lm-eval has no task {unknown[0]!r}: `lm_eval ls tasks` names those it has")
     try:
         loaded: dict[str, Any] = manager.load(names)
     except Exception as exc:  # a task is a program, and its data may be anywhere
@@ -84,12 +84,10 @@ def _load(names: list[str], folder: str | None) -> dict[str, Any]:
 
 
 def _check_supported(name: str, task: Any) -> None:
-    """Raise ConfigurationError for a task that cannot be run here."""
+    """Raise ConfigError for a task that cannot be run here."""
     if getattr(task, "UNSAFE_CODE", False):
-        raise ConfigurationError(
+        raise ConfigError(
             f"lm-eval:{name} runs programs of the model unguarded: take --tasks humaneval, which does not"
         )
     if getattr(task, "MULTIMODAL", False):
-        raise ConfigurationError(
-            f"lm-eval:{name} shows pictures or sounds, which cannot be asked here: take another task"
-        )
+        raise ConfigError(f"lm-eval:{name} shows pictures or sounds, which cannot be asked here: take another task")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from loadstone.errors import ConfigurationError, UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.evals.lm_eval.scoring import HarnessScorer
 from loadstone.evals.requests.build import EvalRequest, Form, Item, TaskOptions
 from loadstone.evals.requests.request_id import RequestId
@@ -65,9 +65,7 @@ class LmEvalTask:
     def items(self, options: TaskOptions, form: Form) -> list[Item]:
         """Build the items with their requests. Raises UsageError."""
         if self._task.OUTPUT_TYPE == "loglikelihood_rolling" and form == "messages":
-            raise ConfigurationError(
-                f"lm-eval:{self.name} measures a whole text, which no chat can: say --api completions"
-            )
+            raise ConfigError(f"lm-eval:{self.name} measures a whole text, which no chat can: say --api completions")
         self._build_instances(options, form)
         passes = int(self._task.config.repeats) if self._joint_passes else options.repeat
         items: list[Item] = []
@@ -103,9 +101,7 @@ class LmEvalTask:
             limit = math.ceil(self.original * limit) if limit < 1 else int(limit)
         ids = None if options.ids is None else sorted(options.ids)
         if ids and ids[-1] >= self.original:
-            raise ConfigurationError(
-                f"--samples asks {self.name} for {ids[-1]}, but its doc_ids are 0 to {self.original - 1}"
-            )
+            raise ConfigError(f"--samples asks {self.name} for {ids[-1]}, but its doc_ids are 0 to {self.original - 1}")
         try:
             task.build_all_requests(
                 limit=limit,

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from loadstone.errors import ConfigurationError
+from loadstone.errors import ConfigError
 from loadstone.records import Record, from_line, to_line
 
 FILE = "answers.sqlite3"
@@ -42,7 +42,7 @@ def key(target: Mapping[str, Any], row: Mapping[str, Any], attempt: int) -> byte
 
 
 class Cache:
-    """The cache in a folder, open while the context lasts. Raises ConfigurationError if it cannot be used."""
+    """The cache in a folder, open while the context lasts. Raises ConfigError if it cannot be used."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
@@ -120,7 +120,7 @@ class Cache:
         try:
             yield
         except (sqlite3.Error, OSError) as exc:
-            raise ConfigurationError(f"--cache cannot use {self._path}: {exc}; give another folder, or none") from exc
+            raise ConfigError(f"--cache cannot use {self._path}: {exc}; give another folder, or none") from exc
 
 
 def _batches(values: Iterable[T]) -> Iterator[list[T]]:

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from loadstone.errors import ConfigurationError, UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.evals.requests.capabilities import ServerCapabilities
 from loadstone.evals.requests.loglikelihood import LogprobMethod
 from loadstone.tasks.spec import HarnessTask, Mode, Task
@@ -74,7 +74,7 @@ def choose(
         api = "completions"
     if requested != "auto" and requested not in task.modes:
         others = " or ".join(f"--mode {mode}" for mode in task.modes)
-        raise ConfigurationError(f"{task.name} cannot be answered by {requested}: leave --mode out, or say {others}")
+        raise ConfigError(f"{task.name} cannot be answered by {requested}: leave --mode out, or say {others}")
     modes = (
         [task.default, *(mode for mode in task.modes if mode != task.default)] if requested == "auto" else [requested]
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadstone.errors import ConfigurationError, Notice
+from loadstone.errors import ConfigError, Notice
 from loadstone.evals.data import samples
 from loadstone.evals.data.rows import load_rows
 from loadstone.evals.data.samples import SampleSelection
@@ -66,7 +66,7 @@ def build_task_run(task: Task, answer_mode: AnswerMode, settings: Eval, notice: 
     )
     drawn = samples.select_samples(task, answer_mode.mode, rows.docs, examples.docs, selection)
     if answer_mode.mode == "generation" and answer_mode.form == "text" and any(sample.later for sample in drawn):
-        raise ConfigurationError(f"{task.name} is conversations, which completions do not hold: say --api chat")
+        raise ConfigError(f"{task.name} is conversations, which completions do not hold: say --api chat")
 
     fields = build.generation_settings(task, settings.gen) if answer_mode.mode == "generation" else {}
     repeat = task.repeats if settings.repeat is None else settings.repeat

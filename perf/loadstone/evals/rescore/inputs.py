@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone.errors import ConfigurationError, DataError
+from loadstone.errors import ConfigError, DataError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.rescore import from_run, target_only
 from loadstone.evals.rescore.from_run import RunSource
@@ -34,10 +34,10 @@ def open_sources(
     if not runs:
         return [SamplesFile(name, files, accepts) for name, files in group_by_task(paths, task).items()]
     if len(paths) > 1:
-        raise ConfigurationError("a run is scored by itself: give one of them, or files with samples")
+        raise ConfigError("a run is scored by itself: give one of them, or files with samples")
     spec = target_only.find_task(task, asked=True) if task else None
     if spec is None:
-        raise ConfigurationError(f"{paths[0]} is a run, which does not say what is right: name its task with --task")
+        raise ConfigError(f"{paths[0]} is a run, which does not say what is right: name its task with --task")
     return [RunSource(spec, paths[0], data, accepts)]
 
 
@@ -47,7 +47,7 @@ def _is_part_of_evaluation(path: Path) -> bool:
 
 
 def parse_ids(text: str | None) -> IdFilter | None:
-    """Parse doc_ids such as `3,5-9`. Returns None for all. Raises ConfigurationError."""
+    """Parse doc_ids such as `3,5-9`. Returns None for all. Raises ConfigError."""
     if text is None:
         return None
     single: set[str] = set()
@@ -58,7 +58,7 @@ def parse_ids(text: str | None) -> IdFilter | None:
         elif part.isdigit():
             single.add(part)
         else:
-            raise ConfigurationError(f"--only takes doc_ids such as 3,5-9, not {part!r}")
+            raise ConfigError(f"--only takes doc_ids such as 3,5-9, not {part!r}")
     return lambda doc_id: doc_id in single or (doc_id.isdigit() and any(int(doc_id) in each for each in ranges))
 
 
@@ -76,7 +76,7 @@ def group_by_task(paths: Iterable[Path], task: str | None) -> dict[str, list[Pat
     if task not in files and (spec := target_only.find_task(task, asked=True)):
         if len(files) > 1 and spec.name not in files:
             names = ", ".join(files)
-            raise ConfigurationError(f"--task {task} is one task, and the files are of {names}: give those of one")
+            raise ConfigError(f"--task {task} is one task, and the files are of {names}: give those of one")
         task = spec.name
     return {task: files.get(task) or next(iter(files.values()))}
 

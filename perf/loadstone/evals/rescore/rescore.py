@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from loadstone import plugins
 from loadstone.engine.run_folder import RunFolder
-from loadstone.errors import ConfigurationError, DataError, UsageError
+from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.evals.output import results
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.rescore import inputs, target_only
@@ -199,9 +199,7 @@ def _with_scorers(task: Task, options: RescoreOptions) -> Task:
     if options.extractor is None and options.scorer is None:
         return task
     if task.generation is None:
-        raise ConfigurationError(
-            f"{task.name} is no text to extract from: --extractor and --scorer are for generated answers"
-        )
+        raise ConfigError(f"{task.name} is no text to extract from: --extractor and --scorer are for generated answers")
     scorer: Scorer | None = None
     if options.scorer:
         scorer = plugins.load_instance(GROUP, options.scorer, SCORERS, "--scorer")
@@ -223,7 +221,7 @@ def find_extractor(name: str) -> Extractor:
     try:
         pattern = re.compile(name.removeprefix("regex:"))
     except re.error as exc:
-        raise ConfigurationError(f"--extractor {name}: {exc}") from exc
+        raise ConfigError(f"--extractor {name}: {exc}") from exc
 
     def extract(text: str, _: Any) -> str | None:
         matches = list(pattern.finditer(text))
@@ -239,7 +237,7 @@ def _code_runner(task: Task, allowed: bool) -> Scorer | None:
     if task.generation is None or not task.generation.code:
         return None
     if not allowed:
-        raise ConfigurationError(
+        raise ConfigError(
             f"{task.name} is scored by running the programs that the model wrote: say "
             "--allow-code-execution to run them in a sandbox (docs/code-answers.md)"
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from loadstone.errors import ConfigurationError, UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.evals.output.lm_eval_samples import INVALID
 from loadstone.evals.scoring import score
 from loadstone.samples import Question, Sample, Score
@@ -48,7 +48,7 @@ def find_task(name: str, asked: bool) -> Task | None:
     exact = [task for task in tasks if task.name == name] or (tasks if asked and len(tasks) == 1 else [])
     if asked and not exact:
         names = ", ".join(task.name for task in tasks)
-        raise ConfigurationError(f"--task takes one task, and {name} is {len(tasks)}: {names}")
+        raise ConfigError(f"--task takes one task, and {name} is {len(tasks)}: {names}")
     return exact[0] if exact else None
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
-from loadstone.errors import ConfigurationError, DataError, UsageError
+from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.samples import ItemResponses, Outcome, Question, Sample, Score
 from loadstone.scorers import choice
 from loadstone.scorers.base import Scorer
@@ -81,7 +81,7 @@ def headline(task: Task, mode: Mode) -> tuple[str, str]:
 
 def _spec_of(spec: Spec | None, task: Task, mode: Mode) -> Spec:
     if spec is None:
-        raise ConfigurationError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
+        raise ConfigError(f"{task.name} cannot be answered by {mode}; it can by {' or '.join(task.modes)}")
     return spec
 
 
