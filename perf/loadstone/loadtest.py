@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from secrets import token_hex
 
-import msgspec
 from msgspec import Struct
 
 from loadstone.checks import resources
@@ -90,7 +90,7 @@ def _for_model(config: Config, model: object) -> Config:
     """Return the configuration for a model object, which has no URL and cannot be passed to other processes."""
     if config.url is not None or config.workers not in ("auto", 1):
         raise ConfigError("a model given as an object is asked in this process alone: leave out url and workers")
-    return msgspec.structs.replace(config, model=config.model or type(model).__name__, workers=1, clock="user")
+    return dataclasses.replace(config, model=config.model or type(model).__name__, workers=1, clock="user")
 
 
 async def _run(

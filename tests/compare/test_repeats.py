@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -195,7 +196,7 @@ class Runs:
         return Result(summary(ended=ended, config={"seed": config.seed, "arrivals": self.arrivals}), folder.path)
 
     def go(self, path: Path, count: int = 3, **more: Any) -> repeat_runs.RepeatedRuns:
-        config = msgspec.structs.replace(CONFIG, output=str(path / "r"))
+        config = dataclasses.replace(CONFIG, output=str(path / "r"))
         return repeat_runs.run(config, count, self.one, pause=self.pauses.append, **more)
 
 
@@ -231,7 +232,7 @@ def test_an_interruption_between_two_runs(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     runs = Runs()
-    config = msgspec.structs.replace(CONFIG, output=str(tmp_path / "r"))
+    config = dataclasses.replace(CONFIG, output=str(tmp_path / "r"))
     done = repeat_runs.run(config, 3, runs.one, pause=pause)
     assert (len(done.results), done.interrupted) == (1, True)
     assert (tmp_path / "r" / "repeats.json").exists()
@@ -278,9 +279,9 @@ def test_what_repeats_are(tmp_path: Path) -> None:
     ("flags", "words"),
     [
         ("--repeat 1", "--repeat takes 2 or more, not 1"),
-        ("--repeat 3 --rest=-1", "--rest: takes a time such as 30, 500ms or 2m, not '-1'"),
-        ("--rest 5", "--rest is between several runs: give --repeat N with it"),
-        ("--same-prompts", "--same-prompts is between several runs: give --repeat N with it"),
+        ("--repeat 3 --rest=-1", "--rest: takes a time such as 30, 500ms, 2m or 1h30m, not '-1'"),
+        ("--rest 5", "--rest needs --repeat: it is between several runs"),
+        ("--same-prompts", "--same-prompts needs --repeat: it is between several runs"),
         ("--repeat 2 --as csv", "--as takes text, md, html, json for repeats, not csv"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loadstone.config.distributions import FORMS, Distribution, parse
-from loadstone.config.parse import parse_seconds
+from loadstone.config.kinds import parse_seconds
 
 COUNT = 40_000
 INF = math.inf

@@ -31,14 +31,14 @@ ANTHROPIC = "https://api.anthropic.com/v1"
         ({"model": "groq/openai/gpt-oss-20b"}, (PROVIDERS["groq"].url, "openai/gpt-oss-20b", "chat", "GROQ_API_KEY")),
         ({"model": "vllm/org/name"}, ("http://127.0.0.1:8000/v1", "org/name", "chat", None)),
         ({"model": "openai/a=3,openai/b=1"}, (OPENAI, "a=3,b=1", "chat", "OPENAI_API_KEY")),
-        ({"model": "openai/a=3,groq/b=1"}, (None, "openai/a=3,groq/b=1", "chat", None)),
-        ({"model": "meta-llama/Llama"}, (None, "meta-llama/Llama", "chat", None)),
-        ({"model": "openai/gpt-oss-20b", "url": "http://h"}, ("http://h", "openai/gpt-oss-20b", "chat", None)),
+        ({"model": "openai/a=3,groq/b=1"}, (None, "openai/a=3,groq/b=1", None, None)),
+        ({"model": "meta-llama/Llama"}, (None, "meta-llama/Llama", None, None)),
+        ({"model": "openai/gpt-oss-20b", "url": "http://h"}, ("http://h", "openai/gpt-oss-20b", None, None)),
         ({"provider": "openrouter", "model": "openrouter/auto"},
          (PROVIDERS["openrouter"].url, "openrouter/auto", "chat", "OPENROUTER_API_KEY")),
         ({"provider": "anthropic", "model": "m", "url": "http://proxy", "api": "completions", "api_key_env": "MY"},
          ("http://proxy", "m", "completions", "MY")),
-        ({}, (None, None, "chat", None)),
+        ({}, (None, None, None, None)),
     ],
 )  # fmt: skip
 def test_what_a_provider_adds(given: dict[str, Any], expected: tuple[Any, ...]) -> None:
@@ -48,7 +48,7 @@ def test_what_a_provider_adds(given: dict[str, Any], expected: tuple[Any, ...]) 
 
 
 def test_an_api_that_was_said_stays_even_if_it_is_the_usual_one() -> None:
-    assert resolve(Config(model="anthropic/m"), given=["api"]).api == "chat"
+    assert resolve(Config(model="anthropic/m", api="chat")).api == "chat"
 
 
 def test_the_provider_named_by_the_caller_goes_first() -> None:

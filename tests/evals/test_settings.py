@@ -10,11 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadstone.cli import flag_types
 from loadstone.config import files
-from loadstone.config.schema import Config
 from loadstone.errors import UsageError
-from loadstone.evals.settings import RETRIES, Eval, differing_settings, from_mapping
+from loadstone.evals.settings import RETRIES, Eval, differing_settings, from_mapping, parse_fields
 
 
 def one(**fields: Any) -> Eval:
@@ -63,15 +61,15 @@ class Wrong:
 
 
 WRONG = [
-    Wrong("has a setting 'modell' that `eval` does not know; did you mean model?", {"modell": "x"}),
-    Wrong("has a setting 'num-fewshots' that `eval` does not know; did you mean num-fewshot?", {"num_fewshots": 1}),
-    Wrong("--requests is not for an evaluation: its requests are the items of --tasks", {"requests": 5}),
-    Wrong("--duration is not for an evaluation", {"duration": 5}),
-    Wrong("--n-choices is not for an evaluation: give --repeat", {"choices": 5}),
+    Wrong("`eval` has no setting 'modell'; did you mean model?", {"modell": "x"}),
+    Wrong("`eval` has no setting 'num-fewshots'; did you mean num-fewshot?", {"num_fewshots": 1}),
+    Wrong("`eval` has no setting 'requests'; ", {"requests": 5}),
+    Wrong("`eval` has no setting 'duration'; ", {"duration": 5}),
+    Wrong("`eval` has no setting 'choices'; ", {"choices": 5}),
     Wrong("--tasks takes names of tasks", {"tasks": []}),
     Wrong("--limit takes a number of items, or a share below 1, not 1.5", {"limit": 1.5}),
     Wrong("--repeat takes 1 or more, not 0", {"repeat": 0}),
-    Wrong("--price-in takes a price", {"price_in": -1}),
+    Wrong("--price-in takes 0 or more, not -1", {"price_in": -1}),
     Wrong("--limit and --samples exclude each other", {"limit": 1, "samples": {"gsm8k": [1]}}),
     Wrong("--stage score needs the evaluation: give its folder with -o", {"stage": "score"}),
     Wrong("--dry-run shows what would be asked", {"stage": "score", "dry_run": True, "output": "x"}),
@@ -81,10 +79,10 @@ WRONG = [
     Wrong("--gen messages: that is what the tasks ask", {"gen": {"messages": []}}),
     Wrong("--model takes one model each time", {"model": "base=3,lora=1"}),
     Wrong("the command line: each --model is given once", {"model": ["x", "x"]}),
-    Wrong("--output-len takes a number of tokens here, not normal(3,1)", {"output_len": "normal(3,1)"}),
+    Wrong("--output-len takes a whole number, not 'normal(3,1)'", {"output_len": "normal(3,1)"}),
     Wrong("--cache knows answers by the server's address", {"cache": "kept", "model": "mine.py:Model"}),
     Wrong("--arrivals replay is for traces", {"arrivals": "replay"}),
-    Wrong("the command line: --num-fewshot takes a whole number, not many", {"num_fewshot": "many"}),
+    Wrong("--num-fewshot takes a whole number, not 'many'", {"num_fewshot": "many"}),
     Wrong("--samples {nonsense is not JSON", {"samples": "{nonsense"}),
     Wrong("--samples takes '{\"gsm8k\": [0, 7]}' or a file with that", {"samples": "no-such-file"}),
 ]
@@ -117,8 +115,12 @@ def test_going_on_takes_the_same_questions_of_the_same_model() -> None:
 
 
 def test_keys_are_not_written_down() -> None:
-    load = Config(header={"Authorization": "Bearer sk-secret"}, url="http://me:sk-secret@host")
-    made = Eval(tasks=["gsm8k"], load=load, gen={"user_token": "sk-secret"}).check()
+    made = Eval(
+        tasks=["gsm8k"],
+        header={"Authorization": "Bearer sk-secret"},
+        url="http://me:sk-secret@host",
+        gen={"user_token": "sk-secret"},
+    ).check()
     assert "sk-secret" not in json.dumps(_shown(made))
 
 
@@ -153,7 +155,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, text: st
 
 def test_fields_are_typed_as_for_lm_eval() -> None:
     typed = 'temperature=0.6,max_gen_toks=32,do_sample=true,until=["Q:",","],name=x y,seed=None,id="7"'
-    assert flag_types.key_values(typed) == {
+    assert parse_fields(typed) == {
         "temperature": 0.6, "max_gen_toks": 32, "do_sample": True, "until": ["Q:", ","], "name": "x y", "seed": None,
         "id": "7",
     }  # fmt: skip
@@ -162,14 +164,14 @@ def test_fields_are_typed_as_for_lm_eval() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"samples": {"gsm8k": "x"}}, 'here: --samples takes doc_ids by task, such as {"gsm8k": \\[0, 7\\]}, not'),
+        ({"samples": {"gsm8k": "x"}}, '--samples takes doc_ids by task such as {"gsm8k": \\[0, 7\\]}, not'),
         ({"samples": {"gsm8k": []}}, "--samples asks no item of gsm8k: give it doc_ids"),
-        ({"target": {"mmlu": "high"}}, "here: --target takes official scores, such as mmlu=68.9, not {'mmlu': 'high'}"),
-        ({"limit": "many"}, "here: --limit takes a number, not many"),
-        ({"tasks": 5}, "here: --tasks takes names of tasks, such as gsm8k,mmlu, not 5"),
-        ({"allow-code-execution": "x"}, "here: --allow-code-execution takes true or false, not x"),
+        ({"target": {"mmlu": "high"}}, "--target takes official scores such as mmlu=68.9, not \"{'mmlu': 'high'}\""),
+        ({"limit": "many"}, "--limit takes a number, not 'many'"),
+        ({"tasks": 5}, "--tasks takes names of tasks such as gsm8k,mmlu, not '5'"),
+        ({"allow-code-execution": "x"}, "--allow-code-execution takes on or off, not 'x'"),
         ({"gen": {"max_gen_toks": "abc"}}, r"--output-len \(max_tokens\) takes a number of tokens, not abc"),
-        ({"output-len": 0}, r"--output-len \(max_tokens\) takes a number of tokens, not 0"),
+        ({"output-len": 0}, "--output-len takes 1 or more, not 0"),
         ({"temperature": -1}, "--temperature takes 0 or more, not -1"),
     ],
 )

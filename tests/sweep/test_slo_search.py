@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -306,7 +307,7 @@ def test_evidence_names_what_the_client_did(tmp_path: Path) -> None:
 def run(path: Path, **settings: object) -> slo_probe.Evidence:
     """Evidence of a run in virtual time."""
     slo = parse(str(settings.pop("slo", "ttft.p99<200ms error_rate<1% ttft.mean<100ms")), shares=True)
-    config = msgspec.structs.replace(Config(url="http://x", output=str(path / "run"), dataset="random"), **settings)
+    config = dataclasses.replace(Config(url="http://x", output=str(path / "run"), dataset="random"), **settings)
     virtual_server.go()(config)
     summary, columns = results.read_summary_and_columns(path / "run")
     return slo_probe.read_evidence(columns, summary, slo)
@@ -397,7 +398,7 @@ REFUSED: list[tuple[dict[str, object], dict[str, object], str]] = [
 def test_what_makes_no_sense_is_refused(
     tmp_path: Path, given: dict[str, object], settings: dict[str, object], said: str
 ) -> None:
-    config = msgspec.structs.replace(Config(url="http://x"), **settings)
+    config = dataclasses.replace(Config(url="http://x"), **settings)
     with pytest.raises(UsageError) as caught:
         plan.make_plan(given, config, {}, tmp_path)
     assert said in str(caught.value)

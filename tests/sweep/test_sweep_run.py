@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 import shutil
@@ -89,13 +90,13 @@ def test_made_up_prompts_come_from_a_seed_of_their_own(tmp_path: Path) -> None:
 
 def test_a_file_goes_on_where_the_run_before_it_stopped(tmp_path: Path) -> None:
     log = Log()
-    config = msgspec.structs.replace(CONFIG, dataset=FILE, warmup=5)
+    config = dataclasses.replace(CONFIG, dataset=FILE, warmup=5)
     campaign(tmp_path, {"concurrency": [1, 2, 4]}, config).run(next_grid_run, log)
     assert [(one.seed, one.skip) for one in log.asked] == [(0, 0), (0, 25), (0, 50)]
 
 
 def test_prompts_of_a_point_are_those_of_no_other(tmp_path: Path) -> None:
-    config = msgspec.structs.replace(CONFIG, dataset=FILE)
+    config = dataclasses.replace(CONFIG, dataset=FILE)
     campaign(tmp_path, {"concurrency": [1, 2, 4]}, config).run(next_grid_run, Log())
     used = [{line.split(b'"prompt":"')[1].split(b'"')[0] for line in file.read_bytes().splitlines()}
             for file in tmp_path.rglob("records.jsonl")]  # fmt: skip
@@ -133,7 +134,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
 def test_a_sweep_that_was_killed_in_mid_point_goes_on(tmp_path: Path) -> None:
     """run.json and some records, the last cut short, but no summary."""
     lists: dict[str, list[Any]] = {"concurrency": [1, 2]}
-    config = msgspec.structs.replace(CONFIG, dataset=FILE)
+    config = dataclasses.replace(CONFIG, dataset=FILE)
     campaign(tmp_path, lists, config, repeat=2).run(next_grid_run, Log())
     killed = tmp_path / "concurrency-2" / "2"
     (killed / "summary.json").unlink()
@@ -158,7 +159,7 @@ def test_a_break_between_two_runs_ends_the_sweep(tmp_path: Path) -> None:
 CHANGES: list[tuple[dict[str, list[Any]], Config, dict[str, Any], str]] = [
     ({"concurrency": [1, 3]}, CONFIG, {}, "(points)"),
     ({"rate": [1, 2]}, CONFIG, {}, "(points)"),
-    ({"concurrency": [1, 2]}, msgspec.structs.replace(CONFIG, output_len=9, requests=30), {}, "(output-len, requests)"),
+    ({"concurrency": [1, 2]}, dataclasses.replace(CONFIG, output_len=9, requests=30), {}, "(output-len, requests)"),
     ({"concurrency": [1, 2]}, CONFIG, {"repeat": 2}, "(repeat)"),
     ({}, CONFIG, {"auto": "concurrency"}, "(auto or slo)"),
 ]
@@ -234,8 +235,8 @@ def test_how_long_a_point_lasts_when_nobody_says() -> None:
     assert point_config(plain, {"rate": 50.0}).requests == 1500
     assert point_config(plain, {"rate": 0.5}).requests == 100
     assert point_config(plain, {"temperature": 1.0}).requests is None
-    assert point_config(msgspec.structs.replace(plain, duration=5.0), {"concurrency": 64}).requests is None
-    assert point_config(msgspec.structs.replace(plain, requests=7), {"concurrency": 64}).requests == 7
+    assert point_config(dataclasses.replace(plain, duration=5.0), {"concurrency": 64}).requests is None
+    assert point_config(dataclasses.replace(plain, requests=7), {"concurrency": 64}).requests == 7
 
 
 def test_the_table_of_a_sweep_has_a_row_a_run(tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ def test_a_sweep_of_which_nothing_was_run_has_a_report() -> None:
 
 
 def test_prompts_that_had_to_repeat_are_told(tmp_path: Path) -> None:
-    made = campaign(tmp_path, {"concurrency": [1, 2]}, msgspec.structs.replace(CONFIG, dataset=FILE))
+    made = campaign(tmp_path, {"concurrency": [1, 2]}, dataclasses.replace(CONFIG, dataset=FILE))
     made.run(next_grid_run, virtual_server.go(prompts=30))
     assert "they repeat at concurrency 2, and a prefix cache may have helped" in markdown.draw(page(made.sweep))
 
@@ -296,7 +297,7 @@ def test_the_front_is_what_no_other_point_beats() -> None:
 
 def test_the_way_to_the_knee_is_a_sweep_that_goes_on(tmp_path: Path) -> None:
     """Eight seats: beyond eight users there is no more to be had. Interrupted on the way, the same points follow."""
-    config = msgspec.structs.replace(CONFIG, requests=100)
+    config = dataclasses.replace(CONFIG, requests=100)
 
     def begin() -> tuple[SweepRun, strategies.KneeSearch]:
         course = plan.make_plan({"auto": "concurrency", "at_most": 128}, config, {}, tmp_path)

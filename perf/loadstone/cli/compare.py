@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from loadstone.cli import score
-from loadstone.cli.run_flags import SUMMARY
+from loadstone.cli.options import SUMMARY
 from loadstone.errors import ConfigError
 from loadstone.report import output
 
@@ -78,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
         output.write(output.render(page.page(comparison, judged, load.curves(sides)), view), target)
     cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
     output.write_ci_files(
-        flags,
+        flags.get("junit"),
+        flags.get("summary", False),
         lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
         lambda: markdown.draw(page.page(comparison, judged)),
     )

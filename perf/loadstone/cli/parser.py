@@ -90,10 +90,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         return build_parser(command).parse_args(arguments)
 
     # What `run` does not know is for Locust.
-    from loadstone.cli import run_flags
+    from loadstone.cli.flags import add_flags
+    from loadstone.cli.options import Shown
+    from loadstone.config.schema import Config
 
     options, rest = build_parser(command).parse_known_args(arguments)
     settings = Parser(prog="loadstone swarm", argument_default=argparse.SUPPRESS, allow_abbrev=False, add_help=False)
-    run_flags.add(settings)
+    add_flags(settings, Config)
+    add_flags(settings, Shown)
     options.settings, options.rest = settings.parse_known_args(rest)
     return options

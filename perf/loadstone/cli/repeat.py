@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from loadstone.cli.flag_types import duration, whole_number
+from loadstone.cli.options import ReportOptions, Shown
+from loadstone.config import kinds
+from loadstone.config.flags import Flag
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 from loadstone.report import output
@@ -21,70 +22,71 @@ if TYPE_CHECKING:
     from loadstone.loadtest import Result
 
 FORMS = (*output.FORMS, "json")
+_BETWEEN = "it is between several runs"
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of repeated runs."""
-    group = parser.add_argument_group("repeats (docs/statistics.md)")
-    group.add_argument(
-        "--repeat", type=whole_number, metavar="N", help="run N times, in folders DIR/1 to DIR/N, and compare the runs"
-    )
-    group.add_argument("--rest", type=duration, metavar="T", help="pause between two runs (default: 0)")
-    group.add_argument(
-        "--same-prompts",
-        action="store_true",
-        help="use the same seed, order and prompts in each run; later runs then hit the server's caches",
-    )
+@dataclass(frozen=True, kw_only=True)
+class RepeatOptions:
+    """Repeated runs."""
+
+    GROUP: ClassVar = "repeats (docs/statistics.md)"
+
+    repeat: Annotated[int | None, Flag("run N times, in folders DIR/1 to DIR/N, and compare the runs", least=1)] = None
+    rest: Annotated[
+        float,
+        Flag("pause between two runs (default: 0)", kinds.TIME, least=0, needs=(("repeat",), _BETWEEN)),
+    ] = 0.0
+    same_prompts: Annotated[
+        bool,
+        Flag(
+            "use the same seed, order and prompts in each run; later runs then hit the server's caches",
+            needs=(("repeat",), _BETWEEN),
+        ),
+    ] = False
 
 
-def is_requested(options: Namespace) -> bool:
-    """Return True if `--repeat` is given. Raises ConfigError for its other flags without it."""
-    for name in ("rest", "same_prompts"):
-        if hasattr(options, name) and not hasattr(options, "repeat"):
-            raise ConfigError(f"--{name.replace('_', '-')} is between several runs: give --repeat N with it")
-    return hasattr(options, "repeat")
-
-
-def run(options: Namespace, config: Config, one: Callable[[Config], Result]) -> RepeatedRuns:
+def run(repeats: RepeatOptions, shown: Shown, config: Config, one: Callable[[Config], Result]) -> RepeatedRuns:
     """Run the load several times and print the table of the runs. `one` makes a single run."""
     from loadstone.compare import repeat_runs
 
-    form = _form(options)
-    rest = getattr(options, "rest", 0.0)
-    same_seed = hasattr(options, "same_prompts")
-    repeated = repeat_runs.run(config, options.repeat, one, rest_s=rest, same_seed=same_seed, notice=notice)
+    form = _check_form(shown.view)
+    repeated = repeat_runs.run(
+        config, repeats.repeat or 1, one, rest_s=repeats.rest, same_seed=repeats.same_prompts, notice=notice
+    )
     output.write(_render(repeated.table, repeated.folder, form), None)
-    _for_ci(options, repeated.table, repeated.folder, [result.summary for result in repeated.results])
+    _for_ci(shown, repeated.table, repeated.folder, [result.summary for result in repeated.results])
     notice(f"results are in {repeated.folder}")
     return repeated
 
 
-def report(options: Namespace, path: Path) -> int:
+def report(options: ReportOptions, path: Path) -> int:
     """Show the table of a folder of repeats, recomputed from their records. Return the exit status."""
     from loadstone.compare import repeat_runs
 
-    form = _form(options)
-    goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
-    repeats = repeat_runs.read(path, tokenizer, goodput)
-    output.write(_render(repeats, path, form), getattr(options, "output", None))
+    form = _check_form(options.view)
+    repeats = repeat_runs.read(path, options.tokenizer, options.goodput)
+    output.write(_render(repeats, path, form), options.output)
     _for_ci(options, repeats, path)
     return 0 if any(once.succeeded for once in repeats.runs) else 1
 
 
-def _form(options: Namespace) -> str:
+def _check_form(form: str) -> str:
     """Return the format of `--as`. Raises ConfigError if repeats do not have it."""
-    form: str = getattr(options, "view", "text")
     if form not in FORMS:
-        raise ConfigError(f"--as takes {', '.join(FORMS)} for repeats, not {form}; a run among them has all views")
+        sentence = f"--as takes {', '.join(FORMS)} for repeats, not {form}; a run among them has all views"
+        raise ConfigError(sentence, field="view")
     return form
 
 
-def _for_ci(options: Namespace, repeats: Repeats, path: Path, runs: Sequence[Summary] = ()) -> None:
+def _for_ci(shown: Shown | ReportOptions, repeats: Repeats, path: Path, runs: Sequence[Summary] = ()) -> None:
     """Write what `--junit` and `--summary` request."""
     from loadstone.report import junit
 
     output.write_ci_files(
-        vars(options), lambda: junit.draw([junit.of_run(run) for run in runs]), lambda: _render(repeats, path, "md")
+        shown.junit,
+        shown.summary,
+        lambda: junit.draw([junit.of_run(run) for run in runs]),
+        lambda: _render(repeats, path, "md"),
     )
 
 

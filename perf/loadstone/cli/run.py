@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from loadstone.cli import repeat, run_flags
-from loadstone.config import load
+from loadstone.cli import repeat
+from loadstone.cli.flags import add_flags
+from loadstone.cli.options import Shown, read_options
+from loadstone.config import loading
+from loadstone.config.schema import Config
 from loadstone.report import output
 from loadstone.report.output import notice
 from loadstone.report.show import show, view_of
@@ -15,14 +17,14 @@ from loadstone.report.show import show, view_of
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from loadstone.config.schema import Config
     from loadstone.summary import Summary
 
 
 def add(parser: ArgumentParser) -> None:
     """Add the flags of `run`."""
-    run_flags.add(parser)
-    repeat.add(parser)
+    add_flags(parser, Config)
+    add_flags(parser, Shown)
+    add_flags(parser, repeat.RepeatOptions)
 
 
 def run(options: Namespace) -> int:
@@ -31,18 +33,19 @@ def run(options: Namespace) -> int:
     from loadstone.host import event_loop
 
     # Everything that can be refused is checked before the first request.
-    config, view = load.load_config(vars(options)).check(), find_view(options)
-    live = None if getattr(options, "quiet", False) else show_progress
-    output.check_new(getattr(options, "junit", None), "--junit")
+    shown, repeats = read_options(Shown, options), read_options(repeat.RepeatOptions, options)
+    config, view = loading.load_config(vars(options)), view_of(shown.view)
+    live = None if shown.quiet else show_progress
+    output.check_new(shown.junit, "--junit")
     with with_server(config) as config:
-        if repeat.is_requested(options):
-            repeats = repeat.run(
-                options, config, lambda c: event_loop.run(loadtest.load_test(c, notice=notice, live=live))
+        if repeats.repeat is not None:
+            done = repeat.run(
+                repeats, shown, config, lambda c: event_loop.run(loadtest.load_test(c, notice=notice, live=live))
             )
-            return 130 if repeats.interrupted else max(one.exit_status(config, notice) for one in repeats.results)
+            return 130 if done.interrupted else max(one.exit_status(config, notice) for one in done.results)
         result = event_loop.run(loadtest.load_test(config, notice=notice, live=live))
     show(result.summary, view, page=lambda: results.saved_page(result.folder))
-    for_ci(options, result.summary)
+    for_ci(shown.junit, shown.summary, result.summary)
     notice(f"results are in {result.folder}")
     return result.exit_status(config, notice)
 
@@ -64,13 +67,8 @@ async def show_progress(progress: Any) -> None:
     await display.watch(progress)
 
 
-def find_view(options: Namespace, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
-    """Return the view that `--as` names. Call it before the run, so that a wrong name costs nothing."""
-    return view_of(getattr(options, "view", "text"), others)
-
-
-def for_ci(options: Namespace, summary: Summary) -> None:
+def for_ci(junit_file: str | None, step_summary: bool, summary: Summary) -> None:
     """Write what `--junit` and `--summary` request."""
     from loadstone.report import junit, markdown
 
-    output.write_ci_files(vars(options), lambda: junit.render(summary), lambda: markdown.render(summary))
+    output.write_ci_files(junit_file, step_summary, lambda: junit.render(summary), lambda: markdown.render(summary))

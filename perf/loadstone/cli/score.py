@@ -12,6 +12,7 @@ from loadstone.report import output as outputs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from loadstone.cli.options import ReportOptions
     from loadstone.evals.output.page import ServingDetails
     from loadstone.evals.rescore.rescore import MetricChange
     from loadstone.report.page import Prose
@@ -86,17 +87,17 @@ def is_evaluation(path: Path) -> bool:
     return path.is_dir() and ((path / EVAL).is_file() or next(path.glob(f"{RESULTS}*.json"), None) is not None)
 
 
-def report(options: Namespace, path: Path) -> int:
+def report(options: ReportOptions, path: Path) -> int:
     """Show the report of an evaluation's folder. Return exit status 0."""
     from loadstone.evals.output import report as eval_report
 
-    view = getattr(options, "view", "text")
+    view = options.view
     if view not in VIEWS:
         raise ConfigError(f"--as takes {', '.join(VIEWS)} for an evaluation, not {view!r}; its runs in "
                                  f"{path / 'runs'} have all views")  # fmt: skip
     evaluation, serving = eval_report.read(path)
-    show(evaluation, serving, view, getattr(options, "output", None))
-    if getattr(options, "summary", False):
+    show(evaluation, serving, view, options.output)
+    if options.summary:
         outputs.step_summary(_render(evaluation, serving, "md"))
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from loadstone.config import load
+from loadstone.config import loading
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -28,4 +28,4 @@ def run(options: argparse.Namespace) -> int:
     """Start the master or a worker. Return its exit status."""
     from loadstone.swarm import command
 
-    return command.run(options.role, load.load_config(vars(options.settings)), options)
+    return command.run(options.role, loading.load_config(vars(options.settings)), options)

@@ -5,32 +5,23 @@ sweep/grid.py has the grammar of lists, sweep/plan.py decides what is run, and t
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from loadstone.cli import run_flags
-from loadstone.cli.flag_types import (
-    ValueList,
-    duration,
-    list_of,
-    number_or_text,
-    on_off,
-    one_of,
-    parse_list,
-    seconds_or_text,
-    whole_number,
-    workers,
-)
-from loadstone.config.schema import FLAGS, Config, flag
+from loadstone.cli.flag_types import duration, number_or_text, whole_number
+from loadstone.cli.flags import ValueList, add_flags
+from loadstone.cli.options import ReportOptions, Shown, read_options
+from loadstone.config.flags import convert, settings_of
+from loadstone.config.schema import Config, flag
 from loadstone.errors import ConfigError
 from loadstone.report import output
 from loadstone.report.output import notice
 from loadstone.summary import Summary
+from loadstone.sweep import grid
 from loadstone.sweep.points import Sweep
 
 if TYPE_CHECKING:
@@ -40,51 +31,13 @@ if TYPE_CHECKING:
     from loadstone.sweep.run import SweepRun
     from loadstone.sweep.slo_search import SearchResult
 
-# Settings that hold for the whole sweep, so that points cannot differ in them.
-NEVER = ("output", "label", "goodput", "header", "request_id", "save_text", "save_bodies", "max_error_rate", "html")
-# Flags that `sweep` defines itself; one of `run` with the same name is left out.
-OWN = ("--vary", "--grid", "--zip", "--repeat", "--rest", "--gpus", "--auto", "--slo", "--search", "--within",
-       "--at-least", "--at-most", "--max-points", "--probe-max")  # fmt: skip
-SWEEP_ONLY = ("order", "kinds", *(name[2:].replace("-", "_") for name in OWN))
-# Types of flags that take a list in a sweep.
-_LIST_TYPES: tuple[Any, ...] = (whole_number, float, duration, number_or_text, seconds_or_text, workers)
-# The type of each flag's values, by setting: `--vary` parses its values with it.
-Kinds = Mapping[str, Callable[[str], Any]]
 Render = Callable[["Sweep", "SearchResult | None"], str]
-
-
-class _ListFlags:
-    """Adds the flags of `run` to a parser; those with a number, a length, a time or a choice take lists."""
-
-    def __init__(self, target: Any, kinds: dict[str, Callable[[str], Any]]) -> None:
-        self._target, self._kinds = target, kinds
-
-    def add_argument_group(self, *arguments: Any) -> _ListFlags:
-        return _ListFlags(self._target.add_argument_group(*arguments), self._kinds)
-
-    def add_mutually_exclusive_group(self) -> _ListFlags:
-        return _ListFlags(self._target.add_mutually_exclusive_group(), self._kinds)
-
-    def add_argument(self, *names: str, **options: Any) -> None:
-        if set(names) & set(OWN):
-            return
-        kind = options.get("type", str)
-        choices = options.pop("choices", None)
-        if choices:
-            kind, options["metavar"] = one_of(choices), "{" + ",".join(choices) + "}"
-        if choices or kind in _LIST_TYPES:
-            options["type"] = list_of(kind)
-        takes_value = options.get("action") in (None, "append") and "nargs" not in options
-        action = self._target.add_argument(*names, **options)
-        self._kinds[action.dest] = kind if takes_value else on_off
 
 
 def add(parser: ArgumentParser) -> None:
     """Add the flags of `sweep`, and those of `run` with lists."""
-    kinds: dict[str, Callable[[str], Any]] = {}
-    lists: Any = _ListFlags(parser, kinds)
-    run_flags.add(lists)
-    parser.set_defaults(kinds=kinds)
+    add_flags(parser, Config, lists=True)
+    add_flags(parser, Shown)
     sweep = parser.add_argument_group("sweep (docs/sweeps.md; every number, length, time and choice may be a list)")
     sweep.add_argument(
         "--vary",
@@ -139,16 +92,17 @@ def add(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Run the sweep, write its files and show its report. Return the exit status."""
     from loadstone.cli import run as run_command
-    from loadstone.config import load
+    from loadstone.config import loading
     from loadstone.engine import run_folder
     from loadstone.sweep import plan
     from loadstone.sweep.run import SweepRun
 
     # Everything that can be refused is checked before the first request.
-    output.check_new(getattr(options, "junit", None), "--junit")
-    fixed, lists = split(load.merge_settings(vars(options)), getattr(options, "vary", ()), options.kinds)
-    config = load.make_config(fixed, getattr(options, "config", None))
-    render = renderer(getattr(options, "view", "text"))
+    shown = read_options(Shown, options)
+    output.check_new(shown.junit, "--junit")
+    fixed, lists = split(loading.merge_settings(Config, vars(options)), getattr(options, "vary", ()))
+    config = loading.make_config(fixed, shown.config)
+    render = renderer(shown.view)
     path = Path(config.output) if config.output else run_folder.default_path(config.label or "sweep")
     sweep_plan = plan.make_plan(vars(options), config, lists, path)
     sweep_run = SweepRun(path, sweep_plan.grid, config, notice)
@@ -156,31 +110,31 @@ def run(options: Namespace) -> int:
         notice(sweep_plan.warning)
 
     rest = getattr(options, "rest", 0.0)
-    live = None if getattr(options, "quiet", False) else run_command.show_progress
+    live = None if shown.quiet else run_command.show_progress
     with run_command.with_server(config) as served:
         ended = sweep_run.run(sweep_plan.strategy, _run_once(served.url, live), lambda: time.sleep(rest))
     status = _finish(sweep_run, ended, sweep_plan, render)
-    _for_ci(options, sweep_run.path)
+    _for_ci(shown, sweep_run.path)
     return status
 
 
-def report(path: Path, options: Namespace) -> int:
+def report(path: Path, options: ReportOptions) -> int:
     """Show the report of a sweep's folder. Return exit status 1 if no request succeeded, else 0."""
     from loadstone.sweep import folder, strategies
 
     sweep, result = folder.read_sweep(path), strategies.load_result(path)
-    output.write(renderer(getattr(options, "view", "text"))(sweep, result), getattr(options, "output", None))
+    output.write(renderer(options.view)(sweep, result), options.output)
     _for_ci(options, path)
     return 0 if any(run.counts.succeeded for point in sweep.points for run in point.runs) else 1
 
 
-def _for_ci(options: Namespace, path: Path) -> None:
+def _for_ci(shown: Shown | ReportOptions, path: Path) -> None:
     """Write what `--junit` and `--summary` request."""
     from loadstone.sweep import folder, strategies
 
     sweep, result = folder.read_sweep(path), strategies.load_result(path)
     output.write_ci_files(
-        vars(options), lambda: renderer("junit")(sweep, result), lambda: renderer("md")(sweep, result)
+        shown.junit, shown.summary, lambda: renderer("junit")(sweep, result), lambda: renderer("md")(sweep, result)
     )
 
 
@@ -221,7 +175,7 @@ def _run_once(url: Any, live: Any) -> Callable[[Config], Summary]:
             notice(text)
 
     def run_once(config: Config) -> Summary:
-        config = msgspec.structs.replace(config, url=config.url or url)
+        config = dataclasses.replace(config, url=config.url or url)
         notice(f"{config.label}: begins")
         summary = event_loop.run(loadtest.load_test(config, notice=notice_once, live=live)).summary
         notice(f"{config.label}: {run_line(summary)}")
@@ -279,38 +233,39 @@ def failed_points(sweep: Sweep) -> list[str]:
     return [point.name for point in sweep.points if not point.runs or any(map(failed, point.runs))]
 
 
-def split(
-    settings: Mapping[str, Any], vary: Sequence[str], kinds: Kinds
-) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+def split(settings: Mapping[str, Any], vary: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Split settings into those of every run and lists by setting, in the order typed; those of `--vary` come last.
 
     A list is a `ValueList` of the command line, or a list in a configuration file. Raises ConfigError.
     """
-    single = ("url", "stop", "scrape", *NEVER, *SWEEP_ONLY)  # lists of these are one value
-    lists = {
-        name: list(value)
-        for name, value in settings.items()
-        if isinstance(value, ValueList) or (isinstance(value, list) and name not in single)
-    }
-    fixed = {name: value for name, value in settings.items() if name not in lists and name not in SWEEP_ONLY}
+    fixed, lists = dict[str, Any](), dict[str, list[Any]]()
+    for name, value in settings.items():
+        setting = settings_of(Config).get(name)
+        # A list in a file, unless it is the setting's own value or the setting is the same for all points.
+        listed = isinstance(value, list) and setting is not None and setting.flag.vary and not setting.takes_list
+        if isinstance(value, ValueList) or listed:
+            lists[name] = list(value)
+        else:
+            fixed[name] = value
     for text in vary:
-        name, values = parse_vary(text, kinds)
+        name, values = parse_vary(text)
         if name in lists or name in fixed:
-            raise ConfigError(f"--{flag(name)} is given twice: leave it out beside --vary {text}")
+            raise ConfigError(f"--{flag(name)} is given twice: leave it out beside --vary {text}", field=name)
         lists[name] = values
     return fixed, lists
 
 
-def parse_vary(text: str, kinds: Kinds) -> tuple[str, list[Any]]:
+def parse_vary(text: str) -> tuple[str, list[Any]]:
     """Parse `FLAG=LIST` into a setting and its values. Raises ConfigError."""
     typed, equals, values = text.partition("=")
-    plain = typed.strip().lstrip("-").replace("-", "_")
-    name = {other.replace("-", "_"): field for field, other in FLAGS.items()}.get(plain, plain)
+    plain = typed.strip().lstrip("-").replace("_", "-")
+    setting = next((one for one in settings_of(Config).values() if plain in (one.name, one.field)), None)
     if not equals or not values:
-        raise ConfigError(f"--vary takes FLAG=VALUE,VALUE such as temperature=0,1, not {text!r}")
-    if name not in kinds or name in NEVER or name not in Config.__struct_fields__:
-        raise ConfigError(f"--vary takes a flag of `loadstone run` that points can differ in, not {typed!r}")
+        raise ConfigError(f"--vary takes FLAG=VALUE,VALUE such as temperature=0,1, not {text!r}", field="vary")
+    if setting is None or not setting.flag.vary:
+        sentence = f"--vary takes a flag of `loadstone run` that points can differ in, not {typed!r}"
+        raise ConfigError(sentence, field="vary")
     try:
-        return name, parse_list(values, kinds[name])
+        return setting.field, grid.parse_values(values, lambda value: convert(setting, setting.kind.parse(value)))
     except ValueError as exc:
-        raise ConfigError(f"--vary {typed}: {exc}") from exc
+        raise ConfigError(f"--vary {typed}: {exc}", field=setting.field) from exc

@@ -5,11 +5,11 @@ The caller does each run, and shows the table.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from loadstone import results
@@ -70,11 +70,11 @@ def run(
             if number > 1:
                 pause(rest_s)
             notice(f"run {number} of {count}")
-            settings = msgspec.structs.replace(config, output=str(folder / str(number)))
+            settings = dataclasses.replace(config, output=str(folder / str(number)))
             if finished and not same_seed:
                 # Another seed and another order of the prompts, unless recorded times fix that order.
                 replayed = (finished[0].summary.run.get("config") or {}).get("arrivals") == REPLAY
-                settings = msgspec.structs.replace(
+                settings = dataclasses.replace(
                     settings, seed=config.seed + number - 1, shuffle=config.shuffle or not replayed
                 )
             finished.append(run_once(settings))

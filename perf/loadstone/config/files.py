@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError
 
 YAML = (".yaml", ".yml")
 
 
 def read(path: Path, flag: str = "--config") -> dict[str, Any]:
-    """Read the mapping in a file; TOML where the ending is of nothing else. Raises UsageError."""
+    """Read the mapping in a file; TOML where the ending is of nothing else. Raises ConfigError."""
     ending = path.suffix.lower()
     name, parse = _PARSERS.get(ending, ("TOML", tomllib.loads))
     try:
         content = parse(path.read_text("utf-8"))
     except OSError as exc:
-        raise UsageError(f"cannot read {flag} {path}: {exc.strerror}") from exc
+        raise ConfigError(f"cannot read {flag} {path}: {exc.strerror}", file=str(path)) from exc
     except ValueError as exc:  # all three parsers raise one
-        raise UsageError(f"{flag} {path} is not {name}: {exc}") from exc
+        raise ConfigError(f"{flag} {path} is not {name}: {exc}", file=str(path)) from exc
     if ending in YAML:
         content = content or {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UsageError(f"{flag} {path} holds no settings: write NAME: VALUE on each line")
+        raise ConfigError(f"{flag} {path} holds no settings: write NAME: VALUE on each line", file=str(path))
     return content
 
 
@@ -38,6 +39,14 @@ def yaml(text: str) -> Any:
         return safe_load(text)
     except YAMLError as exc:
         raise ValueError(" ".join(str(exc).split())) from exc
+
+
+def find_line(path: Path, key: str) -> int | None:
+    """Return the line of a file that sets a key, from 1; None if none does. A key has - or _."""
+    name = re.sub(r"[-_]", "[-_]", re.escape(key).replace(r"\-", "-"))
+    pattern = re.compile(rf"""(?:^|[{{,])\s*(["']?){name}\1\s*[:=]""")
+    lines = path.read_text("utf-8").splitlines()
+    return next((number for number, line in enumerate(lines, 1) if pattern.search(line)), None)
 
 
 # By the ending of a file: name of the format, and parser.

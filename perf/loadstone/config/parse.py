@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from loadstone.config.kinds import parse_seconds
 from loadstone.errors import ConfigError
 
 # The arrivals recorded in a trace.
@@ -30,14 +31,6 @@ def parse_slo(text: str) -> tuple[str, float]:
     if name not in SLOS or not match or not float(match[1]):
         raise ConfigError(f"--goodput takes {SLO_FORM}, not {text!r}")
     return name, float(match[1]) * _UNITS[match[2]]
-
-
-def parse_seconds(text: str) -> float:
-    """Parse `30`, `30s`, `500ms`, `2m` or `1h` to seconds; a bare number is seconds. Raises ValueError."""
-    match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|m|min|h|)", text)
-    if not match:
-        raise ValueError(text)
-    return float(match[1]) * (_UNITS[match[2]] if match[2] else 1.0)
 
 
 def parse_models(text: str) -> list[tuple[str | None, float]]:

@@ -6,15 +6,18 @@ Pure. A setting that is given wins over that of the provider.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container
+from dataclasses import replace
+from typing import TypeVar
 
-import msgspec
 from msgspec import Struct
 
-from loadstone.config.schema import Config
+from loadstone.config.server import Server
 from loadstone.errors import ConfigError
 
 AUTHORIZATION = "Authorization"
+# Protocol where none is set.
+DEFAULT_API = "chat"
+S = TypeVar("S", bound=Server)
 
 
 class Provider(Struct, frozen=True):
@@ -48,15 +51,13 @@ PROVIDERS: dict[str, Provider] = {
 _HEADERS = {provider.key: provider.header for provider in PROVIDERS.values()}
 
 
-def resolve(config: Config, provider: str | None = None, given: Container[str] = ()) -> Config:
-    """Return the configuration with the settings of its provider where it has none of its own.
+def resolve(config: S, provider: str | None = None) -> S:
+    """Return the settings with those of their provider where they have none of their own.
 
     The provider is the one named here, else `config.provider`, else what a model's name begins with where there is no
     URL. With a URL the whole name is the server's (vLLM serves models called `openai/gpt-oss-20b`).
 
-    given: names of settings that the user gave, even if they are the default.
-
-    Raises UsageError for an unknown provider.
+    Raises ConfigError for an unknown provider.
     """
     name = provider or config.provider
     if name is None and config.url is None and config.model:
@@ -66,20 +67,19 @@ def resolve(config: Config, provider: str | None = None, given: Container[str] =
         if prefix in PROVIDERS and all(model.startswith(f"{prefix}/") for model in models):
             name = prefix
             bare_names = ",".join(model.removeprefix(f"{prefix}/") for model in models)
-            config = msgspec.structs.replace(config, model=bare_names)
+            config = replace(config, model=bare_names)
     if name is None:
         return config
     known = PROVIDERS.get(name)
     if known is None:
         near = difflib.get_close_matches(name, PROVIDERS, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ConfigError(f"--provider takes {', '.join(PROVIDERS)}, not {name!r}{hint}")
-    keep_api = "api" in given or config.api != Config().api or config.body_template is not None
-    return msgspec.structs.replace(
+        raise ConfigError(f"--provider takes {', '.join(PROVIDERS)}, not {name!r}{hint}", field="provider")
+    return replace(
         config,
         provider=name,
         url=config.url or known.url,
-        api=config.api if keep_api else known.api,
+        api=config.api or (None if config.body_template is not None else known.api),
         api_key_env=config.api_key_env or known.key,
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from msgspec import Struct
 
-from loadstone.config.parse import parse_seconds
+from loadstone.config.kinds import parse_seconds
 from loadstone.errors import ConfigError
 from loadstone.units import Array
 

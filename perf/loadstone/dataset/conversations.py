@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from loadstone.config.parse import parse_seconds
+from loadstone.config.kinds import parse_seconds
 from loadstone.dataset.source import Options, RowPosition
 from loadstone.dataset.synthetic import random_values
 from loadstone.errors import DataError

@@ -16,6 +16,7 @@ from loadstone import apis, dataset
 from loadstone.apis import base
 from loadstone.config import secrets
 from loadstone.config.parse import REPLAY
+from loadstone.config.providers import DEFAULT_API
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.dataset import resolve, tokenizer
@@ -125,7 +126,8 @@ def find_api(config: Config) -> base.API:
         from loadstone.apis.template import TemplateAPI
 
         return TemplateAPI(config.body_template, config.text_path, config.usage_path)
-    return apis.check_api(load_instance("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
+    name = config.api or DEFAULT_API
+    return apis.check_api(load_instance("loadstone.apis", name, apis.APIS, "--api"), name)
 
 
 def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
@@ -155,7 +157,7 @@ def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
 def endpoint_specs(config: Config, api: base.API, model: object | None = None) -> list[EndpointSpec]:
     """Create an endpoint for each server, or for a model in this process. Sends nothing. Raises UsageError."""
     if model is not None or config.own_model:
-        if config.api not in ("chat", "completions"):
+        if config.api not in (None, "chat", "completions"):
             raise ConfigError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
         from loadstone.transport import in_process  # only a run without a server needs it
 

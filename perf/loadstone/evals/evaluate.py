@@ -6,6 +6,7 @@ already there is not requested again.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import time
@@ -60,25 +61,22 @@ def resolve_settings(config: Eval | Mapping[str, Any] | str | os.PathLike[str]) 
     if isinstance(config, Eval):
         return [config.check()]
     if isinstance(config, Mapping):
-        fields, where = config, "the configuration"
+        fields, where, file = config, "the configuration", None
     else:
-        fields, where = files.read(Path(config)), str(config)
-    return separate_folders([each.check() for each in from_mapping(fields, where)])
+        fields, where, file = files.read(Path(config)), str(config), str(config)
+    return separate_folders([each.check() for each in from_mapping(fields, where, file)])
 
 
 def separate_folders(evaluations: list[Eval]) -> list[Eval]:
     """Give the evaluation of each model its own folder below the given one, if there are several."""
     if len(evaluations) == 1:
         return evaluations
-    load = evaluations[0].load
-    root = Path(load.output) if load.output else run_folder.default_path(load.label or "eval")
-    names = [str(root / sanitize(each.load.model or "")) for each in evaluations]
+    first = evaluations[0]
+    root = Path(first.output) if first.output else run_folder.default_path(first.label or "eval")
+    names = [str(root / sanitize(each.model or "")) for each in evaluations]
     if len(set(names)) < len(names):
         raise ConfigError(f"the folders of two models have the same name: {', '.join(names)}; evaluate them apart")
-    return [
-        msgspec.structs.replace(each, load=msgspec.structs.replace(each.load, output=name))
-        for each, name in zip(evaluations, names, strict=True)
-    ]
+    return [dataclasses.replace(each, output=name) for each, name in zip(evaluations, names, strict=True)]
 
 
 async def evaluate(
@@ -94,8 +92,7 @@ async def evaluate(
     """
     started = time.monotonic()
     settings = settings.check()
-    load = settings.load
-    folder = Path(load.output) if load.output else run_folder.default_path(load.label or "eval")
+    folder = Path(settings.output) if settings.output else run_folder.default_path(settings.label or "eval")
     with exclusive(folder):
         prepared = await prepare(settings, folder, served, notice)
         # Send what is missing, and read the records of all runs, also of earlier ones.

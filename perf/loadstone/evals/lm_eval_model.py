@@ -18,9 +18,9 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import model_registry
 
 from loadstone.config import schema
-from loadstone.config.schema import Config
+from loadstone.config.providers import DEFAULT_API
 from loadstone.engine import run_folder
-from loadstone.errors import ServerError, UsageError
+from loadstone.errors import ConfigError, ServerError, UsageError
 from loadstone.evals.lm_eval.tasks import generation_settings
 from loadstone.evals.requests import answers, capabilities, send, tokenize
 from loadstone.evals.requests.answers import Response
@@ -51,11 +51,12 @@ class Loadstone(LM):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__()
-        fields: dict[str, Any] = {"api": "completions"}
-        if "retries" in Config.__struct_fields__:
-            fields["retries"] = RETRIES
+        fields: dict[str, Any] = {"api": "completions", "retries": RETRIES}
         fields |= {name: value for name, value in arguments.items() if name not in IGNORED and value is not None}
-        self.load = schema.from_mapping(fields, "--model_args")
+        try:
+            self.load = schema.from_mapping(fields)
+        except ConfigError as exc:
+            raise ConfigError(f"--model_args: {exc}", field=exc.field) from exc
         self.folder = Path(self.load.output) if self.load.output else run_folder.default_path(LABEL)
         run_folder.check_free(self.folder)
         self._mode: AnswerMode | None = None
@@ -162,7 +163,7 @@ class Loadstone(LM):
         planned = []
         for request in sent:
             # Messages are sent to the chat API, whatever the arguments say.
-            api = self.load.api if isinstance(request.prompt, str) else "chat"
+            api = (self.load.api if isinstance(request.prompt, str) else None) or DEFAULT_API
             planned.append((request, mode or AnswerMode("generation", api)))
         await send.infer(planned, self.load, self.folder)
         responses = answers.read(self.folder, {request.id: request for request in sent})

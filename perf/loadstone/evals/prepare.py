@@ -5,6 +5,7 @@ Only the probe of the server sends anything. What eval.json already holds is not
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
             "--dry-run sends nothing: loadstone.evals.dry_run.forecast(settings) returns what would be sent"
         )
     # The tasks, and what an earlier evaluation in this folder has determined.
-    load = settings.load if served is None else msgspec.structs.replace(settings.load, url=served.url)
+    load = settings.load if served is None else dataclasses.replace(settings.load, url=served.url)
     selected = select_tasks(settings, notice)
     earlier = eval_json.read_previous(folder, settings)
     if settings.stage == "score" and earlier is None:
@@ -84,7 +85,7 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
         model, modes, abilities = earlier.model, earlier.routes, earlier.abilities
     else:
         model, modes, abilities = await _probe(load, settings, selected.tasks, notice)
-    load = msgspec.structs.replace(load, model=model or None, provider=None)
+    load = dataclasses.replace(load, model=model or None, provider=None)
 
     # The requests. Those of an evaluation that is continued must be the same as before.
     task_runs = [build_task_run(task, modes[task.name], settings, notice) for task in selected.tasks]

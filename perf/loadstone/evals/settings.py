@@ -1,125 +1,219 @@
 """The settings of an evaluation: its own, and those of the load that its requests are.
 
-They come from the command line, a TOML or YAML file, or a mapping; `from_mapping` separates the two kinds. The only
-file that is read here is one with doc_ids.
+They come from the command line, a TOML or YAML file, or a mapping. The only file that is read here is one with doc_ids.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import msgspec
-from msgspec import Struct
-
-from loadstone.config import files, redact, schema
-from loadstone.config.providers import resolve
-from loadstone.config.schema import Config, flag
+from loadstone.config import files, flags, redact
+from loadstone.config.flags import Flag, settings_of
+from loadstone.config.kinds import Kind
+from loadstone.config.limits import Limits
+from loadstone.config.load import Pace
+from loadstone.config.loading import located
+from loadstone.config.output import Output, Scraping
+from loadstone.config.providers import DEFAULT_API, resolve
+from loadstone.config.sampling import Sampling
+from loadstone.config.schema import Config
+from loadstone.config.server import Server
 from loadstone.errors import ConfigError
-from loadstone.tasks.spec import MODES, Mode
+from loadstone.sweep import grid
 
 Stage = Literal["all", "infer", "score"]
 # Default number of retries: an answer that failed would have to be requested again anyway.
 RETRIES = 3
+# lm-eval's words for values that JSON writes otherwise, in lower case.
+_CONSTANTS = {"true": True, "false": False, "none": None}
 
 
-class Eval(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One evaluation of one model.
+def _split_names(values: list[str]) -> list[str]:
+    """Split names separated by commas. A file with a comma in its name can be given in a list."""
+    names = values[0].split(",") if len(values) == 1 else values
+    return [name.strip() for name in names if name.strip()]
 
-    tasks: names of tasks, groups or benchmarks, `qa:FILE`, `mcq:FILE`, `lm-eval:NAME`, `FILE.py:NAME`
-    load: settings of the run that sends its requests
-    api: API of all requests; None for the one that each task needs
-    data: folder with the data, or `bundled` for the small sets that come with Loadstone; None for the hub's cache
-    limit: number of items of each task or, below 1, their fraction
-    samples: doc_ids, by task
-    num_fewshot, mode, repeat, system: override those of the tasks; None for the task's own
-    gen: fields of the requests, which override those of the tasks
-    multiturn: worked examples as turns of a chat instead of in one message
-    predict_only: save the answers and score nothing
-    stage: send requests, score, or both
-    dry_run: only estimate what would be sent
-    allow_code: programs that the model writes may be run
-    include_path: folder with tasks in lm-eval's form
-    cache: folder with answers of earlier evaluations
-    price_in, price_out: of a million tokens
-    target: official scores by group, for the leaderboard row
+
+def parse_samples(text: str) -> Any:
+    """Parse doc_ids by task from JSON or from a file with it, as lm-eval's --samples. Raises ConfigError."""
+    content = text
+    if not text.lstrip().startswith("{"):
+        path = Path(text).expanduser()
+        if text.endswith(".json"):
+            return files.read(path, "--samples")
+        try:
+            content = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            sentence = f"--samples takes '{{\"gsm8k\": [0, 7]}}' or a file with that, not {text!r}"
+            raise ConfigError(sentence, field="samples") from exc
+    try:
+        return json.loads(content)
+    except ValueError as exc:
+        raise ConfigError(f"--samples {text[:60]} is not JSON: {exc}", field="samples") from exc
+
+
+def parse_fields(text: str) -> dict[str, Any]:
+    """Parse names and values as lm-eval takes them: `temperature=0.6,until=["Q:"],do_sample=true`. Raises ValueError.
+
+    A value is JSON if it parses as JSON, else text.
     """
+    fields = dict[str, Any]()
+    for pair in grid.split(text):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not name or not equals:
+            raise ValueError(text)
+        if value.lower() in _CONSTANTS:
+            fields[name] = _CONSTANTS[value.lower()]
+            continue
+        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+        try:
+            fields[name] = value[1:-1] if quoted else json.loads(value)
+        except ValueError:
+            fields[name] = value
+    return fields
 
-    tasks: list[str]
-    load: Config = Config()
-    api: str | None = None
-    data: str | None = None
-    limit: float | None = None
-    samples: dict[str, list[int]] = {}
-    num_fewshot: int | None = None
-    multiturn: bool = False
-    mode: Mode | Literal["auto"] = "auto"
-    repeat: int | None = None
-    gen: dict[str, Any] = {}
-    system: str | None = None
-    predict_only: bool = False
-    stage: Stage = "all"
-    dry_run: bool = False
-    allow_code: bool = False
-    include_path: str | None = None
-    cache: str | None = None
-    price_in: float | None = None
-    price_out: float | None = None
-    target: dict[str, float] = {}
+
+_FIELDS = Kind("fields of the requests such as temperature=0.6,top_p=0.95", parse_fields, "K=V,K=V", text=".+")
+_SCORES = Kind("official scores such as mmlu=68.9", parse_fields, "K=V,K=V", text=".+")
+_SAMPLES = Kind('doc_ids by task such as {"gsm8k": [0, 7]}', parse_samples, "JSON|FILE", text=".+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What is asked: tasks and items, and how a model answers."""
+
+    GROUP: ClassVar = "evaluation (docs/evals.md)"
+
+    tasks: Annotated[
+        list[str],
+        Flag(
+            "tasks to run: gsm8k,mmlu,qa:FILE ... (see loadstone list tasks)",
+            Kind("names of tasks such as gsm8k,mmlu", str),
+            metavar="LIST",
+            join=_split_names,
+        ),
+    ] = field(default_factory=list)
+    data: Annotated[
+        str | None,
+        Flag("folder with the data, or bundled (default: hub cache)", name="data-dir", metavar="DIR"),
+    ] = None
+    include_path: Annotated[
+        str | None, Flag("folder with your own lm-eval tasks, to be named as lm-eval:NAME", metavar="DIR")
+    ] = None
+    limit: Annotated[
+        float | None, Flag("items of each task, as a number or a fraction (default: all)", metavar="N|SHARE")
+    ] = None
+    samples: Annotated[dict[str, list[int]], Flag('doc_ids to run, as {"gsm8k": [0, 7]}', _SAMPLES)] = field(
+        default_factory=dict
+    )
+    num_fewshot: Annotated[int | None, Flag("few-shot examples (default: the task's)", least=0)] = None
+    multiturn: Annotated[bool, Flag("send few-shot examples as chat turns, not in one message")] = False
+    mode: Annotated[
+        Literal["auto", "generation", "loglikelihood", "letters"],
+        Flag("how the model answers (default: auto, the task's mode)"),
+    ] = "auto"
+    repeat: Annotated[
+        int | None, Flag("passes, for avg@k, pass@k and maj@k (default: the task's)", metavar="K", least=1)
+    ] = None
+    gen: Annotated[dict[str, Any], Flag("request fields that override the task's", _FIELDS, hide=redact.hide)] = field(
+        default_factory=dict
+    )
+    system: Annotated[str | None, Flag("system prompt of all requests", metavar="TEXT")] = None
+    allow_code: Annotated[bool, Flag("run programs that the model writes", name="allow-code-execution")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """Which steps are run, and what is added to the results."""
+
+    GROUP: ClassVar = "steps and results"
+
+    stage: Annotated[
+        Stage, Flag("send the requests only (infer), score saved answers only (score), or both (default: all)")
+    ] = "all"
+    predict_only: Annotated[
+        bool,
+        Flag("save the answers, score nothing"),
+    ] = False
+    dry_run: Annotated[bool, Flag("send nothing; show counts, tokens and the first prompts in full")] = False
+    cache: Annotated[str | None, Flag("folder of answers to reuse, shared by evaluations", metavar="DIR")] = None
+    price_in: Annotated[float | None, Flag("price of a million input tokens", least=0)] = None
+    price_out: Annotated[float | None, Flag("price of a million output tokens", least=0)] = None
+    target: Annotated[dict[str, float], Flag("official scores to show in the leaderboard row", _SCORES)] = field(
+        default_factory=dict
+    )
+
+
+# A dataclass has the fields of its last base first.
+@dataclass(frozen=True, kw_only=True)
+class Eval(Output, Scraping, Pace, Sampling, Limits, Server, Steps, Questions):
+    """One evaluation of one model. Call `check()` before use."""
+
+    # Settings that are another thing here than in a run.
+    model: Annotated[
+        str | None,
+        Flag("model to evaluate; repeat for several (default: the first that the server lists)", repeat=True),
+    ] = None
+    retries: Annotated[
+        int, Flag("retries of a request after HTTP 429, 5xx or a lost connection (default: 3)", least=0)
+    ] = RETRIES
+    temperature: Annotated[float | None, Flag("sampling temperature (default: the task's, mostly 0)", metavar="T")] = (
+        None
+    )
+    output: Annotated[
+        str | None,
+        Flag("folder of the evaluation, one for each model (default: reports/TIME-eval)", short="-o", metavar="DIR"),
+    ] = None
+    output_len: Annotated[int | None, Flag("maximum tokens of an answer (default: the task's)", least=1)] = None
+
+    @property
+    def load(self) -> Config:
+        """Return the settings of the runs that send the requests."""
+        shared = settings_of(Config).keys() & settings_of(type(self)).keys()
+        return Config(**{name: getattr(self, name) for name in shared} | {"api": self.api or DEFAULT_API})
 
     def check(self) -> Eval:
-        """Validate the settings. Return them with everything that shapes answers in `gen`.
-
-        Raises UsageError.
-        """
-        for name, (is_valid, expected) in _LIMITS.items():
-            value = getattr(self, name)
-            if value is not None and not is_valid(value):
-                raise ConfigError(f"--{name.replace('_', '-')} takes {expected}, not {value}")
-        for clashes, sentence in _CLASHES:
+        """Check the settings. Return them with everything that shapes answers in `gen`. Raises ConfigError."""
+        flags.check(self)
+        if not self.tasks:
+            raise ConfigError("--tasks takes names of tasks, such as gsm8k,mmlu", field="tasks")
+        if self.limit is not None and not (self.limit > 0 and (self.limit < 1 or self.limit == int(self.limit))):
+            raise ConfigError(f"--limit takes a number of items, or a share below 1, not {self.limit}", field="limit")
+        for clashes, name, sentence in _CLASHES:
             if clashes(self):
-                raise ConfigError(sentence)
+                raise ConfigError(sentence, field=name)
         for name in self.gen.keys() & _NOT_IN_GEN.keys():
-            raise ConfigError(f"--gen {name}: {_NOT_IN_GEN[name]}")
+            raise ConfigError(f"--gen {name}: {_NOT_IN_GEN[name]}", field="gen")
         for name, ids in self.samples.items():
             if not ids:
-                raise ConfigError(f"--samples asks no item of {name}: give it doc_ids, or leave it out of --tasks")
-        self._check_load()
+                sentence = f"--samples asks no item of {name}: give it doc_ids, or leave it out of --tasks"
+                raise ConfigError(sentence, field="samples")
 
         # Settings of the load that shape answers become fields of the requests.
-        load = self.load if self.api is None else msgspec.structs.replace(self.load, api=self.api)
-        load = resolve(load, given=() if self.api is None else ("api",))
-        shaping = {name: value for name in _SHAPING if (value := getattr(load, name)) is not None}
+        resolved = resolve(self)
+        shaping = {name: value for name in _SHAPING if (value := getattr(self, name)) is not None}
         gen = openai_names({**{_SHAPING[name]: value for name, value in shaping.items()}, **self.gen})
         for name, (is_valid, expected) in _GEN_LIMITS.items():
             value = gen.get(name)
             if value is not None and not (type(value) in (int, float) and is_valid(value)):
-                flags = _GEN_FLAGS.get(name, f"--gen {name}")
-                raise ConfigError(f"{flags} takes {expected}, not {str(value)[:40]}")
-        api = self.api or (load.api if load.api != Config().api else None)
-        load = msgspec.structs.replace(load, **dict.fromkeys(shaping)).check()
-        return msgspec.structs.replace(self, load=load, gen=gen, api=api)
-
-    def _check_load(self) -> None:
-        """Check that the settings of the load make sense for an evaluation."""
-        default = Config()
-        for name, reason in REFUSED.items():
-            if getattr(self.load, name) != getattr(default, name):
-                raise ConfigError(f"--{flag(name)} is not for an evaluation: {reason}")
-        if len(self.load.models) > 1:
-            raise ConfigError("--model takes one model each time: give --model once for each, not a mix")
-        if self.load.output_len is not None and not isinstance(self.load.output_len, int):
-            raise ConfigError(f"--output-len takes a number of tokens here, not {self.load.output_len}")
+                flag = _GEN_FLAGS.get(name, f"--gen {name}")
+                raise ConfigError(f"{flag} takes {expected}, not {str(value)[:40]}", field="gen")
+        unset: dict[str, Any] = dict.fromkeys(shaping)
+        api = self.api or (None if resolved.api == DEFAULT_API else resolved.api)
+        checked = replace(resolved, gen=gen, api=api, **unset)
+        checked.load.check()
+        return checked
 
     def shown(self) -> dict[str, Any]:
-        """Return the settings as they may be written to a file: without keys."""
-        fields: dict[str, Any] = msgspec.to_builtins(self)
-        return {**fields, "gen": redact.hide(self.gen), "load": self.load.redacted()}
+        """Return the settings as they may be written to a file, without keys: its own, and those of `load` in it."""
+        own = settings_of(Questions).keys() | settings_of(Steps).keys() | {"api"}
+        fields = flags.redacted(self)
+        return {name: value for name, value in fields.items() if name in own} | {"load": self.load.redacted()}
 
 
 def openai_names(gen: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,96 +233,36 @@ def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     pairs = [(name, before.get(name), now.get(name)) for name in _SAME]
     load_names = [] if now.get("stage") == "score" else _SAME_LOAD
     pairs += [(name, before.get("load", {}).get(name), now["load"].get(name)) for name in load_names]
-    return [_flag(name) for name, old, new in pairs if old != new]
+    return [flags.flag_name(Eval, name) for name, old, new in pairs if old != new]
 
 
-def _flag(name: str) -> str:
-    return NAMES.get(name, name).replace("_", "-")
-
-
-def from_mapping(fields: Mapping[str, Any], where: str) -> list[Eval]:
+def from_mapping(fields: Mapping[str, Any], where: str, file: str | None = None) -> list[Eval]:
     """Return an evaluation for each model.
 
-    fields: settings, with names written with - or _. Those of the load are beside the others, or in a table `load`
+    fields: settings by the names of flags or fields. Those of the load are beside the others, or in a table `load`
     where: source of the settings, for error messages
+    file: file that some of them are from
 
-    Raises UsageError.
+    Raises ConfigError.
     """
     inner = fields.get("load", {})
     if not isinstance(inner, Mapping):
-        raise ConfigError(f"{where}: `load` is a table of the settings of `loadstone run`")
-    named: dict[str, Any] = {}
-    for table in (inner, fields):
-        for name, value in table.items():
-            key = name.replace("-", "_")
-            named[_FIELDS.get(key, key)] = value
+        raise ConfigError(f"{where}: `load` is a table of the settings of `loadstone run`", field="load", file=file)
+    named = {name.replace("-", "_"): value for table in (inner, fields) for name, value in table.items()}
     named.pop("load", None)
     if "tasks" not in named:
-        raise ConfigError(f"{where} names no tasks: give --tasks gsm8k,mmlu (loadstone list tasks)")
-    own = {name: value for name, value in named.items() if name in _OWN}
-    rest = {name: value for name, value in named.items() if name not in _OWN}
-    if isinstance(own["tasks"], str):
-        # Names separated by commas. A file with a comma in its name can be given in a list.
-        own["tasks"] = [name.strip() for name in own["tasks"].split(",") if name.strip()]
-    if "samples" in own:
-        own["samples"] = parse_samples(own["samples"])
-    _check_known(rest, where)
-    if "retries" in Config.__struct_fields__:
-        rest.setdefault("retries", RETRIES)
-
-    # One evaluation for each model.
-    models = rest.pop("model", None)
+        raise ConfigError(f"{where} names no tasks: give --tasks gsm8k,mmlu (loadstone list tasks)", field="tasks")
+    models = named.pop("model", None)
     models = models if isinstance(models, list) else [models]
     if len(set(models)) < len(models) or not models:
-        raise ConfigError(f"{where}: each --model is given once")
-    loads = [schema.from_mapping({**rest, **({"model": model} if model else {})}, where) for model in models]
-    try:
-        evaluation = msgspec.convert(own, Eval)
-    except msgspec.ValidationError as exc:
-        match = re.search(r"\$\.(\w+)", str(exc))
-        if match is None or match[1] not in _EXPECTED:
-            raise ConfigError(f"{where}: {exc}") from exc
-        name = match[1]
-        raise ConfigError(f"{where}: --{_flag(name)} takes {_EXPECTED[name]}, not {str(own.get(name))[:60]}") from exc
-    return [msgspec.structs.replace(evaluation, load=load) for load in loads]
-
-
-def _check_known(rest: Mapping[str, Any], where: str) -> None:
-    """Check that the remaining settings are those of a load."""
-    known = {flag(name).replace("-", "_") for name in Config.__struct_fields__} | set(Config.__struct_fields__)
-    for name in rest:
-        if name not in known:
-            near = difflib.get_close_matches(name, [*known, *(NAMES.get(own, own) for own in _OWN)], 1)
-            hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
-            raise ConfigError(f"{where} has a setting {name.replace('_', '-')!r} that `eval` does not know{hint}")
-
-
-def parse_samples(value: Any) -> Any:
-    """Parse doc_ids by task from JSON or from a file with it, as lm-eval's --samples. Raises UsageError."""
-    if not isinstance(value, str):
-        return value
-    text = value
-    if not value.lstrip().startswith("{"):
-        path = Path(value).expanduser()
-        if value.endswith(".json"):
-            return files.read(path, "--samples")
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"--samples takes '{{\"gsm8k\": [0, 7]}}' or a file with that, not {value!r}") from exc
-    try:
-        return json.loads(text)
-    except ValueError as exc:
-        raise ConfigError(f"--samples {value[:60]} is not JSON: {exc}") from exc
+        raise ConfigError(f"{where}: each --model is given once", field="model")
+    with located(file):
+        evaluation = flags.from_mapping(Eval, named, "eval")
+        return [replace(evaluation, model=model) for model in models]
 
 
 # Whether a value is valid, and what is expected.
 _Check = tuple[Callable[[Any], bool], str]
-# Fields whose flag has another name.
-NAMES = {"data": "data_dir", "allow_code": "allow_code_execution"}
-_FIELDS = {name: field for field, name in NAMES.items()}
-# Settings that are no settings of the load.
-_OWN = tuple(name for name in Eval.__struct_fields__ if name != "load")
 # OpenAI's names for fields of lm-eval's tasks.
 _GEN_NAMES = {"max_gen_toks": "max_tokens", "max_new_tokens": "max_tokens", "until": "stop"}
 # Limits of fields of the requests: a server would refuse all of them otherwise.
@@ -254,56 +288,42 @@ _SHAPING = {
     "output_len": "max_tokens",
     "sampling_seed": "seed",
 }
-_ITEMS = "its requests are the items of --tasks: give --limit or --samples"
-_AS_GIVEN = "what is asked is the tasks'"
-_WHOLE = "it ends when all items have been asked"
-# Settings of the load that make no sense here, and why.
-REFUSED: dict[str, str] = {
-    **dict.fromkeys(("dataset", "prompt_field", "skip", "requests", "shuffle"), _ITEMS),
-    **dict.fromkeys(("input_len", "range_ratio", "prefix_len", "prefix_count", "system_len", "turns"), _AS_GIVEN),
-    **dict.fromkeys(("think_time", "history", "scale_lengths", "min_input_len", "max_input_len"), _AS_GIVEN),
-    **dict.fromkeys(("max_total_len", "tokenize_prompt", "apply_chat_template", "ignore_eos"), _AS_GIVEN),
-    **dict.fromkeys(("match_output_length", "cancel_share", "cancel_after", "logprobs"), _AS_GIVEN),
-    **dict.fromkeys(("duration", "stages", "warmup", "cooldown", "speed", "trace_from", "trace_to"), _WHOLE),
-    "stop_saturated": _WHOLE,
-    "choices": "give --repeat for several answers",
-    "save_text": "answers are always kept",
-}
 # Settings that must be equal if an evaluation is continued: its own, and those of the load.
 _SAME = ("tasks", "api", "data", "num_fewshot", "multiturn", "mode", "gen", "system")
 _SAME_LOAD = ("url", "model", "provider", "extra_body", "chat_template_kwargs", "body_template", "text_path")
-_PRICE: _Check = (lambda value: math.isfinite(value) and value >= 0, "a price of a million tokens, 0 or more")
-# What is expected instead of a value of the wrong type.
-_EXPECTED = {
-    "tasks": "names of tasks, such as gsm8k,mmlu",
-    "samples": 'doc_ids by task, such as {"gsm8k": [0, 7]}',
-    "gen": "fields of the requests, such as temperature=0.6,top_p=0.95",
-    "target": "official scores, such as mmlu=68.9",
-    **dict.fromkeys(("limit", "price_in", "price_out"), "a number"),
-    **dict.fromkeys(("num_fewshot", "repeat"), "a whole number"),
-    **dict.fromkeys(("multiturn", "predict_only", "dry_run", "allow_code"), "true or false"),
-}
-_LIMITS: dict[str, _Check] = {
-    "tasks": (bool, "names of tasks, such as gsm8k,mmlu"),
-    "limit": (lambda value: value > 0 and (value < 1 or value == int(value)), "a number of items, or a share below 1"),
-    "num_fewshot": (lambda value: value >= 0, "0 or more"),
-    "repeat": (lambda value: value >= 1, "1 or more"),
-    "mode": (lambda value: value in ("auto", *MODES), f"auto, {', '.join(MODES)}"),
-    "stage": (lambda value: value in ("all", "infer", "score"), "infer, score or all"),
-    "price_in": _PRICE,
-    "price_out": _PRICE,
-}
-# Combinations that make no sense, and the errors for them.
-_CLASHES: tuple[tuple[Callable[[Eval], bool], str], ...] = (
-    (lambda e: bool(e.samples) and e.limit is not None, "--limit and --samples exclude each other: give one of them"),
-    (lambda e: not {"n", "best_of"}.isdisjoint(e.load.extra_body), "--extra-body n: give --repeat for several answers"),
-    (lambda e: e.predict_only and e.stage == "score", "--predict-only scores nothing: leave out --stage score"),
-    (lambda e: e.dry_run and e.stage == "score", "--dry-run shows what would be asked: leave out --stage score"),
-    (lambda e: e.stage == "score" and not e.load.output, "--stage score needs the evaluation: give its folder with -o"),
+# Combinations that make no sense: the setting at fault, and the sentence.
+_CLASHES: tuple[tuple[Callable[[Eval], bool], str, str], ...] = (
     (
-        lambda e: bool(e.cache) and e.load.own_model,
+        lambda e: bool(e.samples) and e.limit is not None,
+        "samples",
+        "--limit and --samples exclude each other: give one of them",
+    ),
+    (
+        lambda e: not {"n", "best_of"}.isdisjoint(e.extra_body),
+        "extra_body",
+        "--extra-body n: give --repeat for several answers",
+    ),
+    (
+        lambda e: e.predict_only and e.stage == "score",
+        "predict_only",
+        "--predict-only scores nothing: leave out --stage score",
+    ),
+    (
+        lambda e: e.dry_run and e.stage == "score",
+        "dry_run",
+        "--dry-run shows what would be asked: leave out --stage score",
+    ),
+    (
+        lambda e: e.stage == "score" and not e.output,
+        "stage",
+        "--stage score needs the evaluation: give its folder with -o",
+    ),
+    (
+        lambda e: bool(e.cache) and e.own_model,
+        "cache",
         "--cache knows answers by the server's address: leave it out with a model of"
         " your own, which may change in its file",
     ),
-    (lambda e: e.load.arrivals == "replay", "--arrivals replay is for traces: give --rate or -c"),
+    (lambda e: len(e.models) > 1, "model", "--model takes one model each time: give --model once for each, not a mix"),
+    (lambda e: e.arrivals == "replay", "arrivals", "--arrivals replay is for traces: give --rate or -c"),
 )

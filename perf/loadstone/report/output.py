@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from loadstone.errors import UsageError
 from loadstone.text import visible
@@ -55,11 +55,13 @@ def show(page: Page, form: str, output: str | None, flag: str = "-o") -> None:
         write(render(page, form), output, flag)
 
 
-def write_ci_files(options: Mapping[str, Any], junit: Callable[[], str], markdown: Callable[[], str]) -> None:
+def write_ci_files(
+    junit_file: str | None, summary: bool, junit: Callable[[], str], markdown: Callable[[], str]
+) -> None:
     """Write what --junit and --summary request."""
-    if file := options.get("junit"):
-        write(junit(), file, "--junit")
-    if options.get("summary"):
+    if junit_file:
+        write(junit(), junit_file, "--junit")
+    if summary:
         step_summary(markdown())
 
 

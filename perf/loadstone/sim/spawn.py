@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import subprocess
 from collections.abc import Callable, Iterator
-
-import msgspec
 
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
@@ -33,6 +32,6 @@ def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Confi
             if not url:
                 raise UsageError("the simulated server did not start; give a server with --url")
             notice(f"no --url: testing a simulated server at {url} (TTFT {TTFT}, ITL {ITL}), not a real one")
-            yield msgspec.structs.replace(config, url=url)
+            yield dataclasses.replace(config, url=url)
         finally:
             server.terminate()

@@ -6,6 +6,7 @@ members.py, and finish.py computes the results.
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import shutil
 import tempfile
@@ -193,7 +194,7 @@ class Master:
         host, self._environment.host = self._environment.host, self._host
         settings.check_host(config, host if host != self._host else None)
         if config.output and self._run_count > 1:
-            config = msgspec.structs.replace(config, output=f"{config.output}-{self._run_count}")
+            config = dataclasses.replace(config, output=f"{config.output}-{self._run_count}")
         run = self.run = Run(settings.check_sendable(config), settings.silence())
         channel, members = self._channel, run.members
 

@@ -6,8 +6,10 @@ It reads the dataset, asks the server, plans, creates the run folder, and writes
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -43,8 +45,8 @@ async def prepare(request: PrepareRequest) -> PreparedPlan:
     config = request.config.check()
     endless = request.user_driven and config.requests is None and config.duration is None
     if request.user_driven:
-        changes = {"concurrency": request.processes} | ({"duration": ENDLESS} if endless else {})
-        config = msgspec.structs.replace(config, **changes)
+        changes: dict[str, Any] = {"concurrency": request.processes} | ({"duration": ENDLESS} if endless else {})
+        config = dataclasses.replace(config, **changes)
     path = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(path)
     async with engine_prepare.open_run(config, output.notice) as run:

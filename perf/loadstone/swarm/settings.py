@@ -6,6 +6,7 @@ LOADSTONE_CONFIG names a TOML file with them. Workers need neither: the master s
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone.config.parse import REPLAY, parse_seconds
+from loadstone.config.kinds import parse_seconds
+from loadstone.config.parse import REPLAY
 from loadstone.config.redact import HIDDEN, hide_in_url
 from loadstone.config.schema import Config, flag
 from loadstone.errors import ConfigError
@@ -37,7 +39,7 @@ def config(environ: Mapping[str, str] = os.environ) -> Config:
             return msgspec.json.decode(text, type=Config)
         except msgspec.MsgspecError as exc:
             raise ConfigError(f"{RUN} is not a run: {exc}") from exc
-    from loadstone.config.load import load_config
+    from loadstone.config.loading import load_config
 
     path = environ.get(CONFIG)
     return load_config({"config": path} if path else {})
@@ -64,7 +66,7 @@ def plan_driven(config: Config) -> bool:
 
 def with_host(config: Config, host: str | None) -> Config:
     """Return `config` with Locust's --host as its server, unless it has several."""
-    return msgspec.structs.replace(config, url=host) if host and len(config.urls) <= 1 else config
+    return dataclasses.replace(config, url=host) if host and len(config.urls) <= 1 else config
 
 
 def check_host(config: Config, host: str | None) -> None:

@@ -7,6 +7,7 @@ the runs themselves. A run that cannot start becomes a point with a reason, and 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ class SweepRun:
             output /= str(number)
         label = " ".join(part for part in (self._config.label, point.name) if part)
         fresh = self._prompts.settings_for(config.dataset, generated)
-        return msgspec.structs.replace(config, output=str(output), label=label, **fresh)
+        return dataclasses.replace(config, output=str(output), label=label, **fresh)
 
     def _add_point(self, point: SweepPoint) -> None:
         """Write sweep.json with the point before it is run. The folder is made with the first run."""
@@ -189,7 +190,7 @@ def point_config(config: Config, settings: Mapping[str, Any]) -> Config:
     ConfigError, naming the point, if the settings make no sense together.
     """
     try:
-        config = msgspec.structs.replace(config, **settings)
+        config = dataclasses.replace(config, **settings)
         open_end = config.requests is None and config.duration is None and config.stages is None
         if open_end and config.arrivals != "replay":
             requests = None
@@ -197,7 +198,7 @@ def point_config(config: Config, settings: Mapping[str, Any]) -> Config:
                 requests = max(MIN_REQUESTS, round(SECONDS * config.rate))
             elif config.concurrency is not None:
                 requests = max(MIN_REQUESTS, PER_SLOT * config.concurrency)
-            config = msgspec.structs.replace(config, requests=requests)
+            config = dataclasses.replace(config, requests=requests)
         return config.check()
     except UsageError as exc:
         raise ConfigError(f"at {describe(settings)}: {exc}" if settings else str(exc)) from exc

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from loadstone.config.distributions import Distribution
-from loadstone.config.parse import parse_seconds
+from loadstone.config.kinds import parse_seconds
 from loadstone.dataset.source import Options, Source
 from loadstone.dataset.synthetic.random_values import generator, parse_distribution
 from loadstone.dataset.synthetic.text import PREFIX, SYSTEM, UNIQUE, Segment, text_generator

@@ -7,6 +7,7 @@ means.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,7 +50,7 @@ async def infer(
     """
     done: list[Result] = []
     for api, batch in group_by_api(requests).items():
-        done.append(await _run(batch, msgspec.structs.replace(load, api=api), folder, notice, live))
+        done.append(await _run(batch, dataclasses.replace(load, api=api), folder, notice, live))
         if done[-1].summary.run.get("ended") != "done":
             break
     return done
@@ -70,7 +71,7 @@ async def _run(
     number = next_run_number(folder)
     path = folder / REQUESTS.format(number)
     run_folder.RunFolder(folder, new=False).write_lines(path.name, map(encode_row, rows(batch, load)))
-    config = msgspec.structs.replace(
+    config = dataclasses.replace(
         load,
         dataset=f"jsonl:{path}",
         requests=len(batch),
@@ -106,7 +107,7 @@ def rows(batch: Iterable[PlannedRequest], load: Config) -> Iterator[Row]:
         if answer_mode.method is not None:
             yield {"id": request.id, **loglikelihood.body(request, answer_mode.method)}
             continue
-        api = api or prepare.find_api(msgspec.structs.replace(load, api=answer_mode.api))
+        api = api or prepare.find_api(dataclasses.replace(load, api=answer_mode.api))
         settings = cut_stops(request.settings, answer_mode.stops)
         key = msgspec.json.encode(settings)
         if key not in fields_of:

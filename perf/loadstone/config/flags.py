@@ -1,0 +1,221 @@
+"""Settings with their flags: a dataclass whose fields carry, beside their type, all that is said and checked of them.
+
+    rate: Annotated[float | None, Flag("requests per second", metavar="R", above=0)] = None
+
+The command line (cli/flags.py), files, checks, what is saved, the documents and the JSON schema follow from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from loadstone.config import kinds
+from loadstone.config.foreign_flags import suggest
+from loadstone.config.kinds import Kind
+from loadstone.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Flag(Struct, frozen=True):
+    """The flag of a setting.
+
+    help: its line in --help, with the default.
+    kind: kind of its value; None for that of the setting's type.
+    name: its name without dashes; None for the setting's name with `-` for `_`.
+    short: a second name, such as `-n`.
+    metavar: placeholder of the value in --help; None for that of the kind.
+    least, above, most: bounds of a number. why: reason for them.
+    needs: settings of which one has to be set with this one, and why.
+    excludes: settings that exclude this one, and why.
+    repeat: the flag may be given several times. many: it takes several values. join: makes one value of several.
+    bare: value if the flag is given without one; None if it needs one.
+    off: help of a second flag, `--no-NAME`, that sets False.
+    vary: points of a sweep may differ in it.
+    hide: hides the secrets of a value that is shown or saved.
+    """
+
+    help: str
+    kind: Kind | None = None
+    name: str | None = None
+    short: str | None = None
+    metavar: str | None = None
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    why: str = ""
+    needs: tuple[tuple[str, ...], str] = ((), "")
+    excludes: tuple[tuple[str, str], ...] = ()
+    repeat: bool = False
+    many: bool = False
+    join: Callable[[list[Any]], Any] | None = None
+    bare: str | None = None
+    off: str = ""
+    vary: bool = True
+    hide: Callable[[Any], Any] | None = None
+
+    def bounds(self) -> str:
+        """Return the bounds in words, or an empty text."""
+        why = f" ({self.why})" if self.why else ""
+        if self.most is not None:
+            return f"{self.least or 0:g} to {self.most:g}{why}"
+        if self.above is not None:
+            return f"a number above {self.above:g}{why}"
+        return "" if self.least is None else f"{self.least:g} or more{why}"
+
+    def allows(self, value: float) -> bool:
+        """Return True if a number is within the bounds."""
+        return math.isfinite(value) and not (
+            (self.least is not None and value < self.least)
+            or (self.above is not None and value <= self.above)
+            or (self.most is not None and value > self.most)
+        )
+
+
+class Setting(Struct, frozen=True):
+    """A field of settings, resolved.
+
+    field: its name. name: its flag's name without dashes.
+    type: of its values. kind: of its texts. default: its value if nothing sets it.
+    group: heading of its flag in --help.
+    """
+
+    field: str
+    name: str
+    flag: Flag
+    type: Any
+    kind: Kind
+    default: Any
+    group: str
+
+    @property
+    def takes_list(self) -> bool:
+        """Return True if one value of the setting may be a list."""
+        return any(get_origin(kind) is list for kind in _union(self.type))
+
+
+# Settings of each dataclass, resolved once.
+_RESOLVED: dict[type[Any], dict[str, Setting]] = {}
+
+
+def settings_of(cls: type[Any]) -> dict[str, Setting]:
+    """Return the settings of a dataclass by field, in the order of its fields."""
+    if cls in _RESOLVED:
+        return _RESOLVED[cls]
+    hints, plain = get_type_hints(cls, include_extras=True), get_type_hints(cls)
+    settings: dict[str, Setting] = {}
+    for field in dataclasses.fields(cls):
+        flag = next((extra for extra in get_args(hints[field.name]) if isinstance(extra, Flag)), None)
+        if flag is None:
+            continue
+        # The kind of value: the one named, else that of the type without None.
+        types_ = [kind for kind in _union(plain[field.name]) if kind is not type(None)]
+        base = get_args(types_[0])[0] if get_origin(types_[0]) is list else types_[0]
+        kind = kinds.choice(get_args(base)) if get_origin(base) is Literal else kinds.BY_TYPE.get(base)
+        owner = next(base for base in cls.__mro__ if field.name in inspect.get_annotations(base))
+        settings[field.name] = Setting(
+            field=field.name,
+            name=flag.name or field.name.replace("_", "-"),
+            flag=flag,
+            type=plain[field.name],
+            kind=flag.kind or kind or kinds.OBJECT,
+            default=field.default if field.default_factory is dataclasses.MISSING else field.default_factory(),
+            group=owner.__dict__.get("GROUP", ""),
+        )
+    _RESOLVED[cls] = settings
+    return settings
+
+
+def _union(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def flag_name(cls: type[Any], field: str) -> str:
+    """Return the flag of a field, without dashes."""
+    setting = settings_of(cls).get(field)
+    return setting.name if setting else field.replace("_", "-")
+
+
+def given(config: Any) -> set[str]:
+    """Return the fields that differ from their defaults."""
+    return {name for name, setting in settings_of(type(config)).items() if getattr(config, name) != setting.default}
+
+
+def check(config: Any) -> None:
+    """Check types, bounds, and which settings exclude or need each other. Raises ConfigError that names the field."""
+    settings = settings_of(type(config))
+    for name, setting in settings.items():
+        value = getattr(config, name)
+        convert(setting, value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and not setting.flag.allows(value):
+            takes = setting.flag.bounds() or setting.kind.takes
+            raise ConfigError(f"--{setting.name} takes {takes}, not {value}", field=name)
+    present = given(config)
+    for name in (name for name in settings if name in present):
+        flag = settings[name].flag
+        for other, why in flag.excludes:
+            if other in present:
+                clash = f"--{settings[name].name} and --{settings[other].name} exclude each other: {why}"
+                raise ConfigError(clash, field=name)
+        needed, why = flag.needs
+        if needed and present.isdisjoint(needed):
+            flags = " or ".join(f"--{settings[other].name}" for other in needed)
+            raise ConfigError(f"--{settings[name].name} needs {flags}: {why}", field=name)
+
+
+def convert(setting: Setting, value: Any) -> Any:
+    """Return a value of a file, a flag or a library user as the setting's type. Raises ConfigError."""
+    shown = value
+    try:
+        if setting.flag.join and isinstance(value, str | list):
+            # A list in a file is what a repeated flag is on the command line.
+            items = [value] if isinstance(value, str) else value
+            value = setting.flag.join([setting.kind.parse(item) if isinstance(item, str) else item for item in items])
+        elif isinstance(value, str) and setting.kind.text is not None:
+            value = setting.kind.parse(value)
+        elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            # Bytes that were not UTF-8 arrive as lone surrogates (PEP 383).
+            raise ConfigError(f"--{setting.name} is not UTF-8: type it anew", field=setting.field)
+        return msgspec.convert(value, setting.type)
+    except (ValueError, msgspec.ValidationError) as exc:
+        sentence = f"--{setting.name} takes {setting.kind.takes}, not {str(shown)[:60]!r}"
+        raise ConfigError(sentence, field=setting.field) from exc
+
+
+def from_mapping(cls: type[T], fields: Mapping[str, Any], command: str) -> T:
+    """Return the settings with these values; names are those of flags or fields, with `-` or `_`.
+
+    command: command that they are for, for the hint at an unknown name.
+
+    Raises ConfigError with the name as it was given in `field`.
+    """
+    settings = settings_of(cls)
+    by_name = {
+        name: setting for setting in settings.values() for name in (setting.field, setting.name.replace("-", "_"))
+    }
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        setting = by_name.get(name.replace("-", "_"))
+        if setting is None:
+            hint = suggest(command, name, [each.name for each in settings.values()])
+            raise ConfigError(f"`{command}` has no setting {name.replace('_', '-')!r}; {hint}", field=name)
+        values[setting.field] = convert(setting, value)
+    return cls(**values)
+
+
+def redacted(config: Any) -> dict[str, Any]:
+    """Return the settings by field for files and reports: keys, tokens and passwords are hidden."""
+    fields: dict[str, Any] = msgspec.to_builtins(config)
+    for name, setting in settings_of(type(config)).items():
+        if setting.flag.hide:
+            fields[name] = setting.flag.hide(getattr(config, name))
+    return fields

@@ -1,0 +1,97 @@
+"""Settings of what is read beside the load and what is kept of it: server metrics, objectives, files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from loadstone.config import kinds
+from loadstone.config.flags import Flag
+from loadstone.config.kinds import Kind
+from loadstone.config.parse import SLO_FORM, SLOS, parse_slo
+from loadstone.config.redact import hide_in_url
+from loadstone.config.server import merge
+from loadstone.errors import ConfigError
+
+LIMIT = Kind(SLO_FORM, lambda text: dict([parse_slo(text)]), "METRIC:TIME", lists=False)
+
+
+def _hide_pages(pages: bool | str | list[str]) -> bool | str | list[str]:
+    urls = [pages] if isinstance(pages, str) else pages
+    return [hide_in_url(url) for url in urls] if isinstance(urls, list) else urls
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scraping:
+    """What is read of the servers' own metrics."""
+
+    GROUP: ClassVar = "server metrics (docs/server-metrics.md)"
+
+    scrape: Annotated[
+        bool | str | list[str],
+        Flag(
+            "Prometheus page of the server; repeat for several pages (default: /metrics of the server)",
+            kinds.TEXT,
+            metavar="URL",
+            repeat=True,
+            off="do not read server metrics",
+            hide=_hide_pages,
+        ),
+    ] = True
+    scrape_every: Annotated[float, Flag("interval between two scrapes (default: 1s)", kinds.TIME, above=0)] = 1.0
+    scrape_name: Annotated[str | None, Flag("also keep series whose names match", metavar="REGEX")] = None
+    scrape_all: Annotated[bool, Flag("keep all series of the page")] = False
+
+    @property
+    def scrape_urls(self) -> list[str]:
+        """Return the addresses of metrics that are set; none where they are to be discovered."""
+        return [self.scrape] if isinstance(self.scrape, str) else self.scrape if isinstance(self.scrape, list) else []
+
+    def check_scraping(self) -> None:
+        """Check the regular expression. Raises ConfigError."""
+        try:
+            re.compile(self.scrape_name or "")
+        except re.error as exc:
+            text = f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}"
+            raise ConfigError(text, field="scrape_name") from exc
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What is kept and shown of a run, and when it counts as failed."""
+
+    GROUP: ClassVar = "results"
+
+    goodput: Annotated[
+        dict[str, float],
+        Flag(
+            "objectives that a good request meets, such as ttft:200ms tpot:50ms latency:5s",
+            LIMIT,
+            many=True,
+            join=merge,
+            vary=False,
+        ),
+    ] = field(default_factory=dict)
+    max_error_rate: Annotated[
+        float,
+        Flag(
+            "exit with status 1 if a larger fraction of requests fails (default: 1)",
+            kinds.FRACTION,
+            least=0,
+            most=1,
+            vary=False,
+        ),
+    ] = 1.0
+    save_bodies: Annotated[bool, Flag("save the request bodies in bodies.jsonl", vary=False)] = False
+    html: Annotated[bool, Flag("do not write report.html (2 MB)", vary=False)] = True
+    output: Annotated[
+        str | None, Flag("folder of the run (default: reports/TIME-LABEL)", short="-o", metavar="DIR", vary=False)
+    ] = None
+    label: Annotated[str | None, Flag("name of the run", vary=False)] = None
+
+    def check_goodput(self) -> None:
+        """Check the objectives. Raises ConfigError."""
+        for name, limit in self.goodput.items():
+            if name not in SLOS or not limit > 0:
+                raise ConfigError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s", field="goodput")
