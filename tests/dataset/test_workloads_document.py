@@ -170,7 +170,7 @@ def test_one_seed_sends_the_same_and_another_does_not(flags: str, url: str, caps
 CLASHES = [
     ("--rate 5 --stages 3s@2", "--rate and --stages exclude each other: stages have rates of their own"),
     ("--arrivals replay", "--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl"),
-    ("--from 3s", "--from and --to take a stretch of recorded times, and this dataset has none"),
+    ("--from 3s", "--from and --to take a window of recorded times, and this dataset has none"),
     ("--speed 3", "--speed is for recorded times: give a trace, and neither --rate, --stages nor -c alone"),
     (
         "--stop-saturated -c 4",
@@ -180,7 +180,7 @@ CLASHES = [
     ("--dataset azure:untimed.csv", "untimed.csv has no column 'TIMESTAMP'"),
     ("--dataset production.jsonl --rate 5 --arrivals replay", "--arrivals replay takes the recorded times"),
     ("--dataset broken.jsonl", "broken.jsonl, line 2: not JSON"),
-    ("--config own.toml", "own.toml has a setting 'burstyness' that `run` does not know; did you mean burstiness?"),
+    ("--config own.toml", "own.toml, line 1: `run` has no setting 'burstyness'; "),
 ]
 
 

@@ -274,7 +274,7 @@ def test_from_python_an_evaluation_is_a_call(sim: Sim) -> None:
     assert done.results is not None
     assert done.results.tasks[0].figures[0].all.value == 1.0
     assert done.folder == Path("out")
-    with pytest.raises(UsageError, match="the configuration has a setting 'modes'"):
+    with pytest.raises(UsageError, match="`eval` has no setting 'modes'"):
         library.evaluate({**given, "modes": 1})
 
 

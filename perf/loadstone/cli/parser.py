@@ -43,6 +43,7 @@ COMMANDS = {
     "swarm": "run as master or worker of a load test from many machines (docs/many-machines.md)",
     "selftest": "measure the highest load that this machine measures accurately, and its error below that",
     "list": "list what is built in or installed",
+    "schema": "print the JSON schema of the file that --config of a command takes, for editors",
 }
 
 

@@ -99,7 +99,7 @@ class Setting(Struct, frozen=True):
     @property
     def takes_list(self) -> bool:
         """Return True if one value of the setting may be a list."""
-        return any(get_origin(kind) is list for kind in _union(self.type))
+        return any(get_origin(kind) is list for kind in union(self.type))
 
 
 # Settings of each dataclass, resolved once.
@@ -117,10 +117,11 @@ def settings_of(cls: type[Any]) -> dict[str, Setting]:
         if flag is None:
             continue
         # The kind of value: the one named, else that of the type without None.
-        types_ = [kind for kind in _union(plain[field.name]) if kind is not type(None)]
+        types_ = [kind for kind in union(plain[field.name]) if kind is not type(None)]
         base = get_args(types_[0])[0] if get_origin(types_[0]) is list else types_[0]
         kind = kinds.choice(get_args(base)) if get_origin(base) is Literal else kinds.BY_TYPE.get(base)
-        owner = next(base for base in cls.__mro__ if field.name in inspect.get_annotations(base))
+        # A class without a heading changes a setting of another class.
+        owners = [base for base in cls.__mro__ if field.name in inspect.get_annotations(base)]
         settings[field.name] = Setting(
             field=field.name,
             name=flag.name or field.name.replace("_", "-"),
@@ -128,13 +129,14 @@ def settings_of(cls: type[Any]) -> dict[str, Setting]:
             type=plain[field.name],
             kind=flag.kind or kind or kinds.OBJECT,
             default=field.default if field.default_factory is dataclasses.MISSING else field.default_factory(),
-            group=owner.__dict__.get("GROUP", ""),
+            group=next((owner.__dict__["GROUP"] for owner in owners if "GROUP" in owner.__dict__), ""),
         )
     _RESOLVED[cls] = settings
     return settings
 
 
-def _union(kind: Any) -> tuple[Any, ...]:
+def union(kind: Any) -> tuple[Any, ...]:
+    """Return the types of a union, or the type alone."""
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
@@ -204,6 +206,8 @@ def from_mapping(cls: type[T], fields: Mapping[str, Any], command: str) -> T:
     }
     values: dict[str, Any] = {}
     for name, value in fields.items():
+        if name == "$schema":  # says where an editor finds the schema of the file
+            continue
         setting = by_name.get(name.replace("-", "_"))
         if setting is None:
             hint = suggest(command, name, [each.name for each in settings.values()])

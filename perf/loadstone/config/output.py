@@ -11,7 +11,7 @@ from loadstone.config.flags import Flag
 from loadstone.config.kinds import Kind
 from loadstone.config.parse import SLO_FORM, SLOS, parse_slo
 from loadstone.config.redact import hide_in_url
-from loadstone.config.server import merge
+from loadstone.config.server import merge, one_or_list
 from loadstone.errors import ConfigError
 
 LIMIT = Kind(SLO_FORM, lambda text: dict([parse_slo(text)]), "METRIC:TIME", lists=False)
@@ -35,6 +35,7 @@ class Scraping:
             kinds.TEXT,
             metavar="URL",
             repeat=True,
+            join=one_or_list,
             off="do not read server metrics",
             hide=_hide_pages,
         ),

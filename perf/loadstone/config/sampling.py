@@ -35,7 +35,9 @@ class Sampling:
     ] = None
     min_tokens: Annotated[int | None, Flag("sampling parameter min-tokens (default: the server's)", least=0)] = None
     sampling_seed: Annotated[int | None, Flag("sampling parameter seed (default: the server's)")] = None
-    stop: Annotated[list[str] | None, Flag("texts at which generation stops", metavar="TEXT", many=True)] = None
+    stop: Annotated[list[str] | None, Flag("texts at which generation stops", metavar="TEXT", many=True, join=list)] = (
+        None
+    )
     chat_template_kwargs: Annotated[dict[str, Any] | None, Flag("arguments for the chat template", hide=hide)] = None
     extra_body: Annotated[dict[str, Any], Flag("fields to add to every request body", hide=hide)] = field(
         default_factory=dict

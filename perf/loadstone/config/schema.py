@@ -19,7 +19,7 @@ from loadstone.config.providers import DEFAULT_API
 from loadstone.config.sampling import Sampling
 from loadstone.config.server import DUMMY as DUMMY
 from loadstone.config.server import Server
-from loadstone.config.workload import Workload
+from loadstone.config.workload import Requests, Workload
 from loadstone.errors import ConfigError
 
 # Defaults of a run that sets neither its load nor its length.
@@ -29,7 +29,7 @@ DEFAULT_CONCURRENCY = 8
 
 # A dataclass has the fields of its last base first.
 @dataclass(frozen=True, kw_only=True)
-class Config(Output, Scraping, Load, Sampling, Workload, Limits, Server):
+class Config(Output, Scraping, Load, Sampling, Requests, Workload, Limits, Server):
     """The settings of one run. Call `check()` before use."""
 
     GROUP: ClassVar = "results"

@@ -76,7 +76,14 @@ class Workload:
     max_total_len: Annotated[
         int | None, Flag("skip prompts that have more tokens than N together with their answer", least=1)
     ] = None
-    # How a prompt becomes a request.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requests:
+    """How a prompt becomes a request."""
+
+    GROUP: ClassVar = "requests"
+
     ignore_eos: Annotated[bool, Flag("generate --output-len tokens even if the model would stop earlier")] = False
     match_output_length: Annotated[bool, Flag("generate exactly as many tokens as recorded or given")] = False
     logprobs: Annotated[int | None, Flag("sampling parameter logprobs (default: the server's)", least=0)] = None

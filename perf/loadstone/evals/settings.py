@@ -123,6 +123,7 @@ class Questions:
     gen: Annotated[dict[str, Any], Flag("request fields that override the task's", _FIELDS, hide=redact.hide)] = field(
         default_factory=dict
     )
+    output_len: Annotated[int | None, Flag("maximum tokens of an answer (default: the task's)", least=1)] = None
     system: Annotated[str | None, Flag("system prompt of all requests", metavar="TEXT")] = None
     allow_code: Annotated[bool, Flag("run programs that the model writes", name="allow-code-execution")] = False
 
@@ -169,7 +170,6 @@ class Eval(Output, Scraping, Pace, Sampling, Limits, Server, Steps, Questions):
         str | None,
         Flag("folder of the evaluation, one for each model (default: reports/TIME-eval)", short="-o", metavar="DIR"),
     ] = None
-    output_len: Annotated[int | None, Flag("maximum tokens of an answer (default: the task's)", least=1)] = None
 
     @property
     def load(self) -> Config:

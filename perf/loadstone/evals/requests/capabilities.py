@@ -77,7 +77,7 @@ async def probe_servers(config: Config) -> list[ServerCapabilities]:
 
     Of APIs other than OpenAI's only generation is known. Raises UsageError if a server does not answer.
     """
-    if config.api not in _PATHS:
+    if config.api not in (None, *_PATHS):
         return [ServerCapabilities(why=dict.fromkeys(("loglikelihood", "letters"), f"--api {config.api} has none"))]
     async with open_clients(config) as clients:
         return [await probe(client) for client in clients]
