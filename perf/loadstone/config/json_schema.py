@@ -27,7 +27,8 @@ def schema(cls: type[Any], title: str, lists: bool = False) -> dict[str, Any]:
     title: title of the schema.
     lists: a setting in which the points of a sweep can differ may have a list of values.
     """
-    properties: dict[str, Any] = {"$schema": {"type": "string"}}
+    # What a saved configuration has beside its settings.
+    properties: dict[str, Any] = {"$schema": {"type": "string"}, "simulated": {"type": "boolean"}}
     for setting in settings_of(cls).values():
         value = _value(setting)
         if lists and setting.kind.lists and setting.flag.vary:

@@ -55,6 +55,8 @@ def _saved_settings(cls: type[Any], saved: dict[str, Any], flags: Mapping[str, A
         for name, value in saved.items()
         if name in settings and name not in _OF_ONE_RUN and value != settings[name].default
     }
+    if saved.get("simulated"):
+        del changed["url"]
     for name, value in changed.items():
         if HIDDEN in repr(value) and name not in flags:
             raise ConfigError(

@@ -34,6 +34,8 @@ class Config(Output, Scraping, Load, Sampling, Requests, Workload, Limits, Serve
 
     GROUP: ClassVar = "results"
 
+    # No setting: True if the run started a simulated server itself, whose address `url` is.
+    simulated: bool = False
     save_text: Annotated[bool, Flag("save the answers in the records", vary=False)] = False
 
     def check(self) -> Config:

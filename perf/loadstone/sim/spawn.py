@@ -32,6 +32,6 @@ def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Confi
             if not url:
                 raise UsageError("the simulated server did not start; give a server with --url")
             notice(f"no --url: testing a simulated server at {url} (TTFT {TTFT}, ITL {ITL}), not a real one")
-            yield dataclasses.replace(config, url=url)
+            yield dataclasses.replace(config, url=url, simulated=True)
         finally:
             server.terminate()
