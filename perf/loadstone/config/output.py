@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from loadstone.config import kinds
 from loadstone.config.flags import Flag
@@ -15,6 +15,23 @@ from loadstone.config.server import merge, one_or_list
 from loadstone.errors import ConfigError
 
 LIMIT = Kind(SLO_FORM, lambda text: dict([parse_slo(text)]), "METRIC:TIME", lists=False)
+
+
+def _parse_percentiles(text: str) -> list[float]:
+    """Parse `50,75,99.9` or `p50,p99.9`. Raises ValueError."""
+    values = [float(word.strip().removeprefix("p")) for word in text.split(",")]
+    if not all(0 < value < 100 for value in values):
+        raise ValueError(text)
+    return values
+
+
+def _join_percentiles(parts: list[Any]) -> list[float]:
+    """Return the percentiles of several values, each once, in order."""
+    values = [value for part in parts for value in (part if isinstance(part, list) else _parse_percentiles(str(part)))]
+    return sorted(set(values))
+
+
+PERCENTILES = Kind("percentiles between 0 and 100 such as 50,75,99.9", _parse_percentiles, "LIST", lists=False)
 
 
 def _hide_pages(pages: bool | str | list[str]) -> bool | str | list[str]:
@@ -74,6 +91,15 @@ class Output:
             vary=False,
         ),
     ] = field(default_factory=dict)
+    percentiles: Annotated[
+        list[float] | None,
+        Flag(
+            "percentiles to show, such as 50,75,99.9 (default: 50,90,95,99); the records keep everything",
+            PERCENTILES,
+            join=_join_percentiles,
+            vary=False,
+        ),
+    ] = None
     max_error_rate: Annotated[
         float,
         Flag(
