@@ -6,7 +6,10 @@ interval is None. docs/statistics.md reports the coverage of the intervals.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from msgspec import UNSET
 
 from loadstone.stats.autocorrelation import Autocorrelation, autocorrelation, batches
 from loadstone.stats.intervals import MIN_SAMPLES, Sample, intervals, leaders, too_few
@@ -29,14 +32,17 @@ PERCENTILES = {
 }
 
 
-def describe(values: Array, unit: str, note: str | None = None) -> Metric:
-    """Return mean, standard deviation, percentiles and intervals of values in time order. NaN values are left out."""
+def describe(values: Array, unit: str, note: str | None = None, more: Mapping[str, float] = {}) -> Metric:
+    """Return mean, standard deviation, percentiles and intervals of values in time order. NaN values are left out.
+
+    more: quantiles to add to PERCENTILES, by name.
+    """
     values = values[~np.isnan(values)]
     count = len(values)
     if count == 0:
         return Metric(unit=unit, n=0, note=note)
     ranked, mean = np.sort(values), float(values.mean())
-    quantiles = {name: q for name, q in PERCENTILES.items() if enough(count, q)}
+    quantiles = {name: q for name, q in (PERCENTILES | dict(more)).items() if enough(count, q)}
     std = float(values.std(ddof=1)) if count > 1 else None
     if count < MIN_SAMPLES or std is None:
         ci95, refused = too_few(count, ["mean", *quantiles])
@@ -47,7 +53,7 @@ def describe(values: Array, unit: str, note: str | None = None) -> Metric:
         skewness = float(squares @ centred) / count / variance**1.5 if variance else 0.0
         sample = Sample(count, mean, std, skewness, lambda position: _at(ranked, position))
         ci95, refused = intervals(sample, _autocorrelation(values, ranked, quantiles), quantiles)
-    points = {name.replace(".", ""): _at(ranked, q * (count - 1)) for name, q in quantiles.items()}
+    points = {name: _at(ranked, q * (count - 1)) for name, q in quantiles.items()}
     return Metric(
         unit=unit,
         n=count,
@@ -58,7 +64,8 @@ def describe(values: Array, unit: str, note: str | None = None) -> Metric:
         ci95=ci95,
         refused=refused,
         note=note,
-        **points,
+        more={name: points.pop(name) for name in more if name in points} if more else UNSET,
+        **{name.replace(".", ""): value for name, value in points.items()},
     )
 
 

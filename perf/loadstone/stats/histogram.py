@@ -8,8 +8,10 @@ intervals compare slices of equal time instead of batches of equal size.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from loadstone.stats.autocorrelation import Autocorrelation, autocorrelation
@@ -66,10 +68,11 @@ class Histogram:
         self._count = total
         self._min, self._max = min(self._min, float(values.min())), max(self._max, float(values.max()))
 
-    def metric(self, unit: str, note: str | None = None) -> Metric:
+    def metric(self, unit: str, note: str | None = None, more: Mapping[str, float] = {}) -> Metric:
         """Return the figures of `describe`, with a note on how they were computed."""
         ranked = _Ranked(self._counts.sum(axis=0, dtype=np.int64), self._min, self._max)
-        quantiles = {name: q for name, q in PERCENTILES.items() if enough(self._count, q)}
+        quantiles = {name: q for name, q in (PERCENTILES | dict(more)).items() if enough(self._count, q)}
+        points = {name: ranked.at(q * (self._count - 1)) for name, q in quantiles.items()}
         std = math.sqrt(self._squares / (self._count - 1))
         filled = int(self._counts.any(axis=1).sum())
         if filled < MIN_SAMPLES:
@@ -87,7 +90,8 @@ class Histogram:
             ci95=ci95,
             refused=refused,
             note=NOTE if note is None else f"{note}; {NOTE}",
-            **{name.replace(".", ""): ranked.at(q * (self._count - 1)) for name, q in quantiles.items()},
+            more={name: points.pop(name) for name in more if name in points} if more else UNSET,
+            **{name.replace(".", ""): value for name, value in points.items()},
         )
 
     def _autocorrelation(self, ranked: _Ranked, quantiles: dict[str, float]) -> Autocorrelation:
@@ -189,13 +193,13 @@ class Accumulator:
                 self._histogram.add(*kept)
             self._kept.clear()
 
-    def metric(self, unit: str, note: str | None = None) -> Metric:
-        """Return the figures of all values. The accumulator is empty afterwards."""
+    def metric(self, unit: str, note: str | None = None, more: Mapping[str, float] = {}) -> Metric:
+        """Return the figures of all values, with the quantiles `more`. The accumulator is empty afterwards."""
         if self._histogram is not None:
-            return self._histogram.metric(unit, note)
+            return self._histogram.metric(unit, note, more)
         if not self._count:
             return describe(np.empty(0), unit, note)
         at = np.concatenate([at for _, at in self._kept])
         values = np.concatenate([values for values, _ in self._kept])
         self._kept.clear()
-        return describe(values[np.argsort(at, kind="stable")], unit, note)
+        return describe(values[np.argsort(at, kind="stable")], unit, note, more)
