@@ -296,7 +296,7 @@ def test_its_death_is_not_the_runs(vllm: Sim, capsys: Capture, monkeypatch: pyte
 
 
 def test_one_that_does_not_begin_is_told(vllm: Sim, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadstone.server_metrics.process.child_process.command", lambda *_: ["/no/such/python"])
+    monkeypatch.setattr("loadstone.host.child_process.sys.executable", "/no/such/python")
     done = loadstone(capsys, "run", "--url", vllm.url, *SMALL, "-o", "run")
     assert done.status == 0
     assert "the metrics of the server are not scraped: the process that scrapes them did not start" in done.err

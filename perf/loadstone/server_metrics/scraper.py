@@ -1,7 +1,7 @@
 """Scrapes servers' process during a run: `python -m loadstone.server_metrics.scraper`, in a process of its own.
 
 Parsing a page takes milliseconds, which the process that times streams cannot spare. The process reads the ScrapeSpec
-from stdin, prints a line when the first scrape is done, and reads the StartSignal. When its stdin ends, for whatever
+from stdin, prints a line when the first scrape is done, and reads when the run began. When its stdin ends, for whatever
 reason, it scrapes once more and exits. process.py starts it; csv.py makes the rows that it writes.
 """
 
@@ -20,7 +20,7 @@ from msgspec import Struct
 from loadstone.errors import ConfigError, UsageError
 from loadstone.host import event_loop
 from loadstone.server_metrics import csv, prometheus
-from loadstone.server_metrics.process import SCRAPE_TIMEOUT, SETTLE_TIME, MetricsPage, ScrapeSpec, StartSignal
+from loadstone.server_metrics.process import SCRAPE_TIMEOUT, SETTLE_TIME, MetricsPage, ScrapeSpec
 from loadstone.server_metrics.prometheus import NotMetricsError, SeriesFilter, Values
 from loadstone.transport import Exchange, Options, Request, Transport, TransportError, address
 from loadstone.transport.factory import open_transport, tls_context
@@ -151,7 +151,7 @@ class Scraper:
 
 
 async def serve(scraper: Scraper, pipe: int) -> None:
-    """Scrape from before the run until the end of `pipe`, which brings the StartSignal, and once more."""
+    """Scrape from before the run until the end of `pipe`, which brings the beginning of the run, and once more."""
     await scraper.scrape_before()
     print("ready", flush=True)  # noqa: T201  for the process that started this one
     reader, loop = asyncio.StreamReader(), asyncio.get_running_loop()
@@ -159,7 +159,7 @@ async def serve(scraper: Scraper, pipe: int) -> None:
     scraping = asyncio.ensure_future(scraper.scrape_repeatedly())
     while line := await reader.readline():
         with contextlib.suppress(msgspec.MsgspecError):
-            scraper.start(msgspec.json.decode(line, type=StartSignal).origin)
+            scraper.start(msgspec.json.decode(line, type=int))
     scraping.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await scraping
