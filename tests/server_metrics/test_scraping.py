@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from loadstone.apis.openai import Chat
 from loadstone.config import secrets
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
@@ -143,7 +144,7 @@ def test_a_page_that_wants_the_key_gets_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 def found(config: Config, notices: list[str] | None = None) -> list[MetricsPage]:
     notice = (notices if notices is not None else []).append
-    return event_loop.run(discovery.find_pages(config, ["/v1/chat/completions"], notice))
+    return event_loop.run(discovery.find_pages(config, Chat(), notice))
 
 
 class Wrong:
