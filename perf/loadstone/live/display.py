@@ -20,7 +20,25 @@ _DUMB = ("dumb", "unknown")
 
 async def watch(progress: RunProgress) -> None:
     """Show the progress until cancelled."""
-    await (_on_terminal if is_capable(sys.stderr) else _in_lines)(progress, sys.stderr)
+    file = sys.stderr
+    if is_capable(file):
+        await _on_terminal(progress, file)
+        return
+    # Lines. Figures are collected often and in small portions, so that none of them delays the load.
+    ticks = 0
+    shown: set[tuple[str, str | None]] = set()  # doubts; one that becomes worse is shown again
+    while True:
+        await asyncio.sleep(REFRESH)
+        figures = progress.figures()
+        ticks += 1
+        new = [found for found in figures.doubts if (found.what, found.severity) not in shown]
+        shown.update((found.what, found.severity) for found in new)
+        output = [lines.doubt(figures, found) for found in new]
+        if ticks % round(PLAIN_EVERY / REFRESH) == 0:
+            output.append(lines.line(figures))
+        if output:
+            file.write("".join(f"{line}\n" for line in output))
+            file.flush()
 
 
 def is_capable(file: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
@@ -37,21 +55,3 @@ async def _on_terminal(progress: RunProgress, file: TextIO) -> None:
         while True:
             shown.draw(lines.panel(progress.figures(), shown.size[0], glyphs))
             await asyncio.sleep(REFRESH)
-
-
-async def _in_lines(progress: RunProgress, file: TextIO) -> None:
-    """Print lines. Figures are collected often and in small portions, so that none of them delays the load."""
-    ticks = 0
-    shown: set[tuple[str, str | None]] = set()  # doubts; one that becomes worse is shown again
-    while True:
-        await asyncio.sleep(REFRESH)
-        figures = progress.figures()
-        ticks += 1
-        new = [found for found in figures.doubts if (found.what, found.severity) not in shown]
-        shown.update((found.what, found.severity) for found in new)
-        output = [lines.doubt(figures, found) for found in new]
-        if ticks % round(PLAIN_EVERY / REFRESH) == 0:
-            output.append(lines.line(figures))
-        if output:
-            file.write("".join(f"{line}\n" for line in output))
-            file.flush()
