@@ -10,8 +10,8 @@ import pytest
 
 from loadstone.report import html, json, run_page, run_tables, summary_csv
 from loadstone.results import decode_summary, measure
+from loadstone.stats.accumulator import Accumulator
 from loadstone.stats.describe import describe
-from loadstone.stats.histogram import Accumulator
 from loadstone.summary import Summary
 from support.records import streamed
 

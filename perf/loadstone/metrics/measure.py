@@ -17,8 +17,8 @@ from loadstone.metrics import diagnostics, groups, windows
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.events import ONE, Events
 from loadstone.metrics.groups import GroupMembers
+from loadstone.stats.accumulator import Accumulator
 from loadstone.stats.describe import PERCENTILES, describe
-from loadstone.stats.histogram import Accumulator
 from loadstone.summary import Counts, Metric, Summary, Window
 from loadstone.units import S_PER_NS, Array, Mask
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from msgspec import UNSET
 
-from loadstone.stats.autocorrelation import Autocorrelation, autocorrelation, batches
+from loadstone.stats.autocorrelation import autocorrelation, batches
 from loadstone.stats.intervals import MIN_SAMPLES, Sample, intervals, leaders, too_few
 from loadstone.summary import Metric
 from loadstone.units import Array
@@ -47,12 +47,22 @@ def describe(values: Array, unit: str, note: str | None = None, more: Mapping[st
     if count < MIN_SAMPLES or std is None:
         ci95, refused = too_few(count, ["mean", *quantiles])
     else:
+        # The autocorrelation of the values, and of the indicators "at or below this percentile".
+        rows = [batches(values)]
+        variances = [float(values.var())]
+        for quantile in quantiles.values():
+            below = values <= _at(ranked, quantile * (count - 1))
+            fraction = np.count_nonzero(below) / count
+            rows.append(batches(below))
+            variances.append(fraction * (1 - fraction))
+        correlation = autocorrelation(np.stack(rows), np.array(variances), leaders(["mean", *quantiles]))
+
         centred = values - mean
         squares = centred * centred
         variance = float(squares.mean())
         skewness = float(squares @ centred) / count / variance**1.5 if variance else 0.0
         sample = Sample(count, mean, std, skewness, lambda position: _at(ranked, position))
-        ci95, refused = intervals(sample, _autocorrelation(values, ranked, quantiles), quantiles)
+        ci95, refused = intervals(sample, correlation, quantiles)
     points = {name: _at(ranked, q * (count - 1)) for name, q in quantiles.items()}
     return Metric(
         unit=unit,
@@ -91,18 +101,6 @@ def effective_size(values: Array) -> float:
         return float(len(values))
     inflation = autocorrelation(batches(values)[None], np.array([values.var()]), [0]).inflation
     return len(values) / max(1.0, float(inflation[0]))
-
-
-def _autocorrelation(values: Array, ranked: Array, quantiles: dict[str, float]) -> Autocorrelation:
-    """Estimate the autocorrelation of the values, and of the indicators "at or below this percentile"."""
-    rows = [batches(values)]
-    variances = [float(values.var())]
-    for quantile in quantiles.values():
-        below = values <= _at(ranked, quantile * (len(values) - 1))
-        fraction = np.count_nonzero(below) / len(values)
-        rows.append(batches(below))
-        variances.append(fraction * (1 - fraction))
-    return autocorrelation(np.stack(rows), np.array(variances), leaders(["mean", *quantiles]))
 
 
 def _at(ranked: Array, position: float) -> float:

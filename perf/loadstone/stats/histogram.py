@@ -1,8 +1,8 @@
 """Statistics of more values than can be sorted: a histogram with bins less than 0.1 % wide, for each slice of time.
 
-`Accumulator` keeps values up to a limit and counts them in a `Histogram` beyond it. The figures are those of
-describe.py: number, mean, deviation, minimum and maximum are exact, percentiles are within the width of a bin, and
-intervals compare slices of equal time instead of batches of equal size.
+accumulator.py uses it beyond a limit. The figures are those of describe.py: number, mean, deviation, minimum and
+maximum are exact, percentiles are within the width of a bin, and intervals compare slices of equal time instead of
+batches of equal size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from loadstone.stats.autocorrelation import Autocorrelation, autocorrelation
-from loadstone.stats.describe import PERCENTILES, describe, enough
+from loadstone.stats.describe import PERCENTILES, enough
 from loadstone.stats.intervals import MIN_SAMPLES, Sample, intervals, leaders, too_few
 from loadstone.summary import Metric
 from loadstone.units import Array
@@ -160,46 +160,3 @@ def _edges(bins: NDArray[np.int64]) -> tuple[Array, Array]:
     """Return the low and the high edge of each bin; both are 0 for the first one."""
     low, high = ((bins + _BASE + step) << _SHIFT for step in (0, 1))
     return np.where(bins, low.view(np.float64), 0.0), np.where(bins, high.view(np.float64), 0.0)
-
-
-# Most values that are kept and sorted: 80 MB with their instants, and twice as much while they are sorted.
-MAX_EXACT = 5_000_000
-
-
-class Accumulator:
-    """Values of one metric, kept up to a limit and counted in a histogram beyond it.
-
-    span: instants in ns between which all values are added.
-    exact: how many values are kept, MAX_EXACT by default.
-    """
-
-    def __init__(self, span: tuple[float, float], exact: int | None = None) -> None:
-        self._span = span
-        self._exact = MAX_EXACT if exact is None else exact
-        self._kept: list[tuple[Array, NDArray[np.int64]]] = []
-        self._count = 0
-        self._histogram: Histogram | None = None
-
-    def add(self, values: Array, at: NDArray[np.int64]) -> None:
-        """Add values in seconds and the instants (ns) at which they were measured."""
-        self._count += len(values)
-        if self._histogram is not None:
-            self._histogram.add(values, at)
-            return
-        self._kept.append((values, at))
-        if self._count > self._exact:
-            self._histogram = Histogram(self._span)
-            for kept in self._kept:
-                self._histogram.add(*kept)
-            self._kept.clear()
-
-    def metric(self, unit: str, note: str | None = None, more: Mapping[str, float] = {}) -> Metric:
-        """Return the figures of all values, with the quantiles `more`. The accumulator is empty afterwards."""
-        if self._histogram is not None:
-            return self._histogram.metric(unit, note, more)
-        if not self._count:
-            return describe(np.empty(0), unit, note)
-        at = np.concatenate([at for _, at in self._kept])
-        values = np.concatenate([values for values, _ in self._kept])
-        self._kept.clear()
-        return describe(values[np.argsort(at, kind="stable")], unit, note, more)
