@@ -16,6 +16,7 @@ from loadstone.errors import UsageError
 from loadstone.evals import evaluate as session
 from loadstone.evals import prepare
 from loadstone.evals.lock import exclusive
+from loadstone.evals.output.lm_eval_samples import task_of
 from loadstone.evals.requests import answers
 from loadstone.evals.settings import from_mapping
 from loadstone.host import event_loop
@@ -156,6 +157,23 @@ def test_what_failed_is_asked_again_and_is_no_wrong_answer(capsys: pytest.Captur
         assert evaluate(capsys, url, "--retries", 0, "--max-error-rate", 0.1).status == 0
     assert len(records(Path("out/runs/2"))) == 3
     assert figure()["outcomes"]["right"] == SUMS
+
+
+def test_a_task_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its passes are told apart, continued and scored, whatever separates the parts of a request's id."""
+    flags = ("--retries", 0, "--repeat", 2, "--temperature", 0.5)
+    with Sim(answers="answers.jsonl", ttft="0ms", itl="0ms", answer_failing=3.0) as sim:
+        evaluate(capsys, sim.url, *flags, tasks=eval_tasks.ODDLY_NAMED)
+        failed = journal()["counts"]["failed"]
+        assert failed
+        url = sim.url
+        sim.replace(answers="answers.jsonl", ttft="0ms", itl="0ms")
+        done = evaluate(capsys, url, *flags, tasks=eval_tasks.ODDLY_NAMED)
+    assert (done.status, journal()["counts"]["answered"]) == (0, 2 * SUMS)
+    assert len(records(Path("out/runs/2"))) == failed
+    assert figure()["all"]["value"] == 1.0
+    names = {task_of(path.name) for path in Path("out").glob("samples_*.jsonl")}
+    assert names == {eval_tasks.ODD_NAME.name}
 
 
 def test_nothing_answered_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,16 +139,18 @@ def digest_records(
     step = 1 + sum(map(len, gap_lists)) // SAMPLE
     gaps = [gap for times in gap_lists for gap in times[1::step]]
 
-    # Output tokens, as the server counts them or else as output events, and times of successes.
+    # Output tokens, as the server counts them or else as output events; outcomes; times of successes.
     total_tokens = 0
+    outcomes = []
     tpots = []
     latencies = []
     for record in records:
-        if record.usage is not None and record.usage.completion is not None:
-            tokens = record.usage.completion
-        else:
+        tokens = None if record.usage is None else record.usage.completion
+        if tokens is None:
             tokens = len(record.pieces.times) if record.pieces else 0
         total_tokens += tokens
+        if record.error is None or record.error.kind not in NOT_COMPLETED:
+            outcomes.append(record.error is not None)
         if record.error is not None:
             continue
         if record.first is not None and record.last is not None and tokens >= 2:
@@ -163,11 +165,7 @@ def digest_records(
         worker=worker,
         at=at,
         tokens=total_tokens,
-        outcomes=[
-            record.error is not None
-            for record in records
-            if record.error is None or record.error.kind not in NOT_COMPLETED
-        ],
+        outcomes=outcomes,
         waits=waits,
         ttft=count_bins([record.first - record.sent for record in records if record.first and record.sent]),
         gap=count_bins(gaps, step),

@@ -113,9 +113,8 @@ class Worker:
             keep_text = lambda _: True  # noqa: E731
         elif config.tokenizer is not None:
             keep_text = lambda request: request.response.usage is None  # noqa: E731
-        self._rate_limiter: RateLimiter | None = None
-        if config.rpm is not None or config.tpm is not None:
-            self._rate_limiter = RateLimiter(config.rpm, config.tpm, partition.workers)
+        limited = config.rpm is not None or config.tpm is not None
+        self._rate_limiter = RateLimiter(config.rpm, config.tpm, partition.workers) if limited else None
         sender = Sender(
             prepared.plan,
             prepared.requests,

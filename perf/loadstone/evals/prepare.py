@@ -59,11 +59,9 @@ def select_tasks(settings: Eval, notice: Notice) -> Selection:
 
 
 async def prepare(settings: Eval, folder: Path, served: Config | None, notice: Notice) -> PreparedEval:
-    """Determine everything that is fixed before the first request, and write eval.json.
+    """Determine everything that is fixed before the first request, and write eval.json. Raises UsageError.
 
     served: settings with the address of a server that was started for the evaluation
-
-    Raises UsageError.
     """
     if settings.dry_run:
         raise UsageError(
@@ -95,15 +93,13 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
     send.check_unchanged(folder, send.rows(requests, load))
 
     # Scoring does not change what eval.json holds of the settings with which the requests were sent.
-    keep_settings = earlier is not None and settings.stage == "score"
+    digests = lines.digests(requests, [run.task.name for run in task_runs], load)
     state = EvalState(
         model=model,
-        settings=earlier.settings if earlier and keep_settings else msgspec.to_builtins(settings.shown()),
+        settings=earlier.settings if earlier and settings.stage == "score" else msgspec.to_builtins(settings.shown()),
         routes=modes,
         abilities=abilities,
-        tasks=list(
-            map(eval_json.task_entry, task_runs, lines.digests(requests, [run.task.name for run in task_runs], load))
-        ),
+        tasks=list(map(eval_json.task_entry, task_runs, digests)),
         groups=[group.name for group in selected.groups],
         began=earlier.began if earlier else eval_json.now(),
     )
