@@ -17,6 +17,7 @@ from loadstone.apis.openai import Chat
 from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.cli.main import main
 from loadstone.engine import worker_messages
+from loadstone.engine.progress_digest import Progress
 from loadstone.engine.run_folder import RunFolder
 from loadstone.engine.worker import Worker
 from loadstone.plugins import load_instance
@@ -98,11 +99,9 @@ def test_records_messages_and_files_take_any_text(tmp_path: Path) -> None:
     again = records.from_line(records.to_line(record))
     assert (again.text, again.tools, again.error) == ("\ufffd", [{"\ufffd": ["\ufffd"]}], Failure("server", "\ufffd"))
     (body,) = worker_messages.FrameSplitter().feed(
-        worker_messages.encode_frame(worker_messages.Progress(worker=0, at=1, failures=[("server", bad, 1)]))
+        worker_messages.encode_frame(Progress(worker=0, at=1, failures=[("server", bad, 1)]))
     )
-    assert worker_messages.decode_from_worker(body) == worker_messages.Progress(
-        worker=0, at=1, failures=[("server", "\ufffd", 1)]
-    )
+    assert worker_messages.decode_from_worker(body) == Progress(worker=0, at=1, failures=[("server", "\ufffd", 1)])
     folder = RunFolder(tmp_path / "run")
     folder.write_json("run.json", {"model": bad, bad: [record]})
     assert read_json(folder.path / "run.json")["model"] == "\ufffd"

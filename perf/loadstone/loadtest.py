@@ -6,9 +6,9 @@ It prints nothing: the caller gets notices and progress. Everything that a repor
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hashlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from secrets import token_hex
 
@@ -19,10 +19,11 @@ from loadstone.checks.rules import why_no_success
 from loadstone.config import providers
 from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
-from loadstone.engine import prepare, run_folder, run_metadata, worker_pool
-from loadstone.engine.lifecycle import interrupts, watched
+from loadstone.engine import prepare, run_folder, run_metadata
+from loadstone.engine.lifecycle import watched
 from loadstone.engine.prepare import PreparedRun
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.progress_digest import Progress
+from loadstone.engine.workers import create_workers, interrupts
 from loadstone.errors import ConfigError, Notice
 from loadstone.host.client_health import worst_client
 from loadstone.live.progress import RunProgress
@@ -99,7 +100,7 @@ async def _run(
     config, secrets = prepared.config, keys.find_secrets(prepared.config)
     run_info = run_metadata.describe_run(prepared) | {"digest": write_plan(prepared, folder, secrets)}
     folder.write_json(run_folder.RUN, run_info)
-    workers = worker_pool.create_workers(prepared, folder, request_id_prefix(config))
+    workers = create_workers(prepared, folder, request_id_prefix(config))
     if advice := resources.open_files_advice(config.concurrency or 0, run_info["host"]["open_files"], workers.size):
         notice(advice)
     progress = RunProgress(prepared.plan, config.duration, run_info)
@@ -119,8 +120,12 @@ async def _run(
     if not await asyncio.to_thread(scrape.start):
         notice("the metrics of the server are not scraped: the process that scrapes them did not start")
     with interrupts(workers, config.grace, notice):
-        async with _stopped_at_exit(scrape), watched(live(progress) if live else None):
-            end = await workers.run(on_progress if live or stop_conditions else None, scrape.set_origin)
+        try:
+            async with watched(live(progress) if live else None):
+                reported = on_progress if live or stop_conditions else None
+                end = await workers.run(reported, on_start=scrape.set_origin)
+        finally:
+            await asyncio.to_thread(scrape.stop)
 
     # End: of several processes the worst client counts.
     clients = [{"worker": result.worker, **result.client} for result in end.results]
@@ -141,14 +146,6 @@ async def _run(
     folder.merge()
 
 
-@contextlib.asynccontextmanager
-async def _stopped_at_exit(scrape: ScrapeProcess) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        await asyncio.to_thread(scrape.stop)
-
-
 def write_plan(prepared: PreparedRun, folder: run_folder.RunFolder, secrets: list[str]) -> dict[str, str]:
     """Write the schedule, and the bodies if `--save-bodies` is set. Return the digests of both.
 
@@ -158,12 +155,13 @@ def write_plan(prepared: PreparedRun, folder: run_folder.RunFolder, secrets: lis
         keys.hide_secrets(line.decode(), secrets).encode() if secrets else line
         for line in prepared.requests.body_lines(prepared.plan)
     )
-    return {
-        "schedule": folder.write_lines(run_folder.SCHEDULE, schedule_lines(prepared.plan)),
-        "bodies": folder.write_lines(run_folder.BODIES, bodies)
-        if prepared.config.save_bodies
-        else run_folder.digest(bodies),
-    }
+    schedule_digest = folder.write_lines(run_folder.SCHEDULE, schedule_lines(prepared.plan))
+    if prepared.config.save_bodies:
+        return {"schedule": schedule_digest, "bodies": folder.write_lines(run_folder.BODIES, bodies)}
+    hasher = hashlib.sha256()
+    for line in bodies:
+        hasher.update(line)
+    return {"schedule": schedule_digest, "bodies": hasher.hexdigest()}
 
 
 def request_id_prefix(config: Config) -> str | None:

@@ -13,8 +13,8 @@ from loadstone.apis import RequestSettings
 from loadstone.apis.openai import Chat
 from loadstone.config.stages import parse_stages
 from loadstone.engine.in_flight import TimeLimits
-from loadstone.engine.requests import PreparedRequests, RequestBuilder
-from loadstone.engine.runner import LAST, Runner, Times
+from loadstone.engine.requests import PreparedRequests
+from loadstone.engine.runner import LAST, Runner
 from loadstone.engine.sender import Endpoint, Sender
 from loadstone.records import Failure, Prompt, Record, next_prompt
 from loadstone.schedule.plan import DatasetShape, Load, make_plan
@@ -243,10 +243,10 @@ def test_several_servers_and_models() -> None:
     plan = make_plan(
         Load(concurrency=1, requests=40, servers=2, models=(1.0, 1.0)), DatasetShape([row.id for row in rows])
     )
-    jobs = PreparedRequests(rows, RequestBuilder(Chat(), settings, PATH, ()))
+    jobs = PreparedRequests(rows, Chat(), settings, PATH, ())
     doors = [Endpoint(transports[0], PATH), Endpoint(transports[1], "/other/chat/completions")]
     carrier = Sender(plan, jobs, Chat(), doors, records.append, clock=virtual_time.clock)
-    virtual_time.run(Runner(carrier, Times(stagger=0)).run())
+    virtual_time.run(Runner(carrier, stagger=0).run())
     assert [r.server for r in records] == [0, 1] * 20
     assert [len(transport.asked) for transport in transports] == [20, 20]
     asked = [transports[r.server or 0].asked[number // 2]["model"] for number, r in enumerate(records)]

@@ -183,14 +183,6 @@ def _copy_lines(source: BinaryIO, target: BinaryIO) -> None:
         target.write(whole + newline)
 
 
-def digest(lines: Iterable[bytes]) -> str:
-    """Return what `write_lines` would, without writing."""
-    hasher = hashlib.sha256()
-    for line in lines:
-        hasher.update(line)
-    return hasher.hexdigest()
-
-
 def check_free(path: Path) -> None:
     """Check that nothing is at `path`, or an empty folder. Raises UsageError."""
     try:

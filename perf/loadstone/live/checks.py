@@ -14,8 +14,7 @@ import msgspec
 
 from loadstone.checks.finding import Finding
 from loadstone.checks.rules import examine
-from loadstone.engine.progress_digest import LogHistogram
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.progress_digest import LogHistogram, Progress
 from loadstone.host import ceiling, client_health
 from loadstone.stats.describe import enough
 from loadstone.summary import Counts, Metric, Summary

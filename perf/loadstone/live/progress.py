@@ -6,8 +6,7 @@ import time
 from collections import Counter, deque
 from typing import Any
 
-from loadstone.engine.progress_digest import bin_middle, count_bins
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.progress_digest import Progress, bin_middle, count_bins
 from loadstone.live.checks import RunningChecks
 from loadstone.live.history import Figures, History
 from loadstone.schedule.plan import Plan

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from loadstone.config.schema import Config
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.progress_digest import Progress
 from loadstone.metrics.saturation import SaturationDetector
 from loadstone.units import NS_PER_S
 

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from loadstone.engine.worker_messages import Progress, WorkerResult, WorkerSpec
+from loadstone.engine.progress_digest import Progress
+from loadstone.engine.worker import WorkerResult
+from loadstone.engine.worker_messages import WorkerSpec
 from loadstone.swarm.record_batches import StreamDigest
 
 # Locust's name for all of these messages.

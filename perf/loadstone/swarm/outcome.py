@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.engine import run_metadata
-from loadstone.engine.worker_messages import WorkerResult
+from loadstone.engine.worker import WorkerResult
 from loadstone.host.client_health import worst_client
 from loadstone.swarm import clock_sync
 from loadstone.swarm.members import Members
