@@ -26,7 +26,6 @@ from loadstone.engine.worker_messages import Progress
 from loadstone.errors import ConfigError, Notice
 from loadstone.host.client_health import worst_client
 from loadstone.live.progress import RunProgress
-from loadstone.live.stop_conditions import StopConditions
 from loadstone.results import write_results
 from loadstone.schedule.plan import schedule_lines
 from loadstone.server_metrics import discovery
@@ -80,7 +79,7 @@ async def load_test(
     path = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(path)
     async with prepare.open_run(config, notice, model) as prepared:
-        pages = await discovery.find_pages(prepared.config, discovery.api_paths(prepared.api), notice)
+        pages = await discovery.find_pages(prepared.config, prepared.api, notice)
         folder = run_folder.RunFolder(path)
         await _run(prepared, folder, pages, notice, live)
     return Result(write_results(folder, config.tokenizer, config.html), folder.path)
@@ -104,11 +103,16 @@ async def _run(
     if advice := resources.open_files_advice(config.concurrency or 0, run_info["host"]["open_files"], workers.size):
         notice(advice)
     progress = RunProgress(prepared.plan, config.duration, run_info)
-    stop_conditions = StopConditions(config, notice, workers.stop)
+    stop_conditions = None
+    if config.stop_error_rate is not None or config.stop_saturated:
+        from loadstone.live.stop_conditions import StopConditions
+
+        stop_conditions = StopConditions(config, notice, workers.stop)
 
     def on_progress(update: Progress) -> None:
         progress.add(update)
-        stop_conditions.add(update)
+        if stop_conditions is not None:
+            stop_conditions.add(update)
 
     # Load, with the servers' metrics scraped beside it.
     scrape = ScrapeProcess(discovery.scrape_spec(config, pages, folder.path))
@@ -116,13 +120,14 @@ async def _run(
         notice("the metrics of the server are not scraped: the process that scrapes them did not start")
     with interrupts(workers, config.grace, notice):
         async with _stopped_at_exit(scrape), watched(live(progress) if live else None):
-            end = await workers.run(on_progress if live or stop_conditions.any else None, scrape.set_origin)
+            end = await workers.run(on_progress if live or stop_conditions else None, scrape.set_origin)
 
     # End: of several processes the worst client counts.
     clients = [{"worker": result.worker, **result.client} for result in end.results]
+    stop_reason = stop_conditions.reason if stop_conditions is not None else None
     run_info |= {
         "ended": end.ended,
-        "ended_because": stop_conditions.reason or end.because or END_REASONS.get(end.ended, end.ended),
+        "ended_because": stop_reason or end.because or END_REASONS.get(end.ended, end.ended),
         "unsent_turns": sum(result.unsent_turns for result in end.results),
         "ended_at": run_metadata.now(),
         "client": worst_client([result.client for result in end.results]),

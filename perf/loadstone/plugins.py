@@ -37,23 +37,24 @@ def load_object(group: str, name: str, built_in: Mapping[str, str], flag: str) -
 
     Raises UsageError; for an unknown name it lists the known ones.
     """
-    known = [*built_in, *installed_plugins(group)]
-    if ".py:" not in name and name not in known:
-        similar = difflib.get_close_matches(name, known, 1)
-        hint = f" (did you mean {similar[0]}?)" if similar else ""
-        raise ConfigError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
     try:
         if ".py:" in name:
             file, _, attribute = name.rpartition(":")
             return getattr(_load_file(Path(file).expanduser()), attribute)
-        if name not in built_in:
-            return installed_plugins(group)[name].load()
-        module, _, attribute = built_in[name].partition(":")
-        return getattr(import_module(module), attribute)
+        if name in built_in:
+            module, _, attribute = built_in[name].partition(":")
+            return getattr(import_module(module), attribute)
+        installed = installed_plugins(group)  # searches all distributions, so only for names that are not built in
+        if name in installed:
+            return installed[name].load()
     except UsageError:
         raise
     except Exception as exc:  # third-party code may raise anything
         raise _load_error(flag, name, exc) from exc
+    known = [*built_in, *installed]
+    similar = difflib.get_close_matches(name, known, 1)
+    hint = f" (did you mean {similar[0]}?)" if similar else ""
+    raise ConfigError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
 
 
 def installed_plugins(group: str) -> dict[str, EntryPoint]:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from loadstone.checks.rules import judge
-from loadstone.dataset import tokenizer as tokenizers
 from loadstone.engine import run_folder
 from loadstone.host import ceiling
 from loadstone.metrics import chart_data
@@ -109,7 +108,11 @@ def measure_records(
     if goodput:
         run = dict(run or {})
         run["config"] = dict(run.get("config") or {}) | {"goodput": goodput}
-    count: TokenCounter | None = tokenizers.load(tokenizer).count if tokenizer else None
+    count: TokenCounter | None = None
+    if tokenizer:
+        from loadstone.dataset import tokenizer as tokenizers
+
+        count = tokenizers.load(tokenizer).count
     columns = build(records, count)
     return measure_columns(columns, run, scraped), columns
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from loadstone.records import FORMAT
 
@@ -34,6 +34,7 @@ class Metric(Struct, frozen=True):
     ci95: 95 % confidence intervals, by the name of the figure; None where there is none.
     note: how the values were measured, if that is special.
     refused: why there is no interval, by the name of the figure.
+    more: percentiles that --percentiles adds, by name such as `p97.5`.
     """
 
     unit: str
@@ -54,6 +55,12 @@ class Metric(Struct, frozen=True):
     ci95: dict[str, tuple[float, float] | None] = {}
     note: str | None = None
     refused: dict[str, str] = {}
+    more: dict[str, float] | UnsetType = UNSET
+
+    def at(self, figure: str) -> float | None:
+        """Return a figure by its name in reports, such as `mean` or `p99.9`; None if it was not measured."""
+        value: float | None = getattr(self, figure.replace(".", ""), None)
+        return value if value is not None or self.more is UNSET else self.more.get(figure)
 
 
 class Counts(Struct, frozen=True):

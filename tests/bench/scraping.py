@@ -112,7 +112,7 @@ def measure(how: str, url: str, metrics: str, seconds: float) -> dict[str, float
 def main(seconds: float = 15.0, rounds: int = 5) -> None:
     os.sched_setaffinity(0, {1})
     print(f"a page of {len(page()) / 1e3:.0f} kB ({len(gzip.compress(page())) / 1e3:.0f} kB gzip), every second")
-    serving = child_process.command("loadstone", "serve", "--port", "0", "--ttft", "50ms", "--itl", "10ms")
+    serving = [sys.executable, "-m", "loadstone", "serve", "--port", "0", "--ttft", "50ms", "--itl", "10ms"]
     with process(*serving) as url, process(sys.executable, __file__, "page") as metrics:
         ways = ("without", "process", "thread")
         found = {way: list[dict[str, float]]() for way in ways}

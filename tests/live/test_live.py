@@ -501,12 +501,12 @@ def test_ascii_where_the_encoding_has_no_blocks(encoding: str, glyphs: Glyphs) -
 
 def test_where_the_display_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    assert screen.is_capable(Terminal(), {"TERM": "xterm"})
-    assert not screen.is_capable(Terminal(), {"TERM": "dumb"})
-    assert not screen.is_capable(io.StringIO(), {"TERM": "xterm"})
+    assert display.is_capable(Terminal(), {"TERM": "xterm"})
+    assert not display.is_capable(Terminal(), {"TERM": "dumb"})
+    assert not display.is_capable(io.StringIO(), {"TERM": "xterm"})
     monkeypatch.setattr(sys, "platform", "win32")
-    assert not screen.is_capable(Terminal(), {})
-    assert screen.is_capable(Terminal(), {"WT_SESSION": "1"})
+    assert not display.is_capable(Terminal(), {})
+    assert display.is_capable(Terminal(), {"WT_SESSION": "1"})
 
 
 class Scripted:

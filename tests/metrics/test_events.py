@@ -17,7 +17,7 @@ from loadstone.metrics.columns import Columns, build
 from loadstone.metrics.spool import Spool
 from loadstone.records import Pieces, Record, Usage
 from loadstone.results import measure
-from loadstone.stats import histogram
+from loadstone.stats import accumulator
 from support import example_run
 from support.records import MS, failed, streamed, whole
 
@@ -136,7 +136,7 @@ def test_the_size_of_chunks_changes_no_number(more: list[Record], monkeypatch: p
 
 def test_more_gaps_than_are_sorted_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = measure(example_run.records(), example_run.run())
-    monkeypatch.setattr(histogram, "MAX_EXACT", 1000)
+    monkeypatch.setattr(accumulator, "MAX_EXACT", 1000)
     found = measure(example_run.records(), example_run.run())
     gap, sorted_gap = found.metrics["gap"], exact.metrics["gap"]
     assert (gap.n, gap.min, gap.max) == (sorted_gap.n, sorted_gap.min, sorted_gap.max)

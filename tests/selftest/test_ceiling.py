@@ -12,8 +12,9 @@ import pytest
 
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
-from loadstone.host import machine, process_usage
-from loadstone.host.ceiling import Bound, Ceiling, Errors, Level, ceiling_used, fraction_used, peak_rates
+from loadstone.host import ceiling_file, machine, process_usage
+from loadstone.host.ceiling import ceiling_used, fraction_used, load_ceiling, peak_rates
+from loadstone.host.ceiling_file import Bound, Ceiling, Errors, Level
 from loadstone.host.process_usage import Usage
 from loadstone.records import Pieces, Record
 from loadstone.selftest import ceiling_search, truth
@@ -289,7 +290,7 @@ def test_without_a_saved_ceiling_nothing_is_quoted() -> None:
 def ceiling(config: Config | None = None, **changes: Any) -> Ceiling:
     config = config or Config()
     found = Ceiling(
-        identity=machine.identity(config.transport, machine.arrival_clock(config)),
+        identity=ceiling_file.identity(config.transport, machine.arrival_clock(config)),
         measured_at="2026-01-01T00:00:00+00:00",
         quick=False,
         server="1 on this machine",
@@ -308,47 +309,47 @@ def ceiling(config: Config | None = None, **changes: Any) -> Ceiling:
 
 
 def test_a_ceiling_is_kept_and_found_again() -> None:
-    assert machine.load_ceiling(Config()) is None
-    assert machine.saved_ceilings() == ([], None)
-    file = machine.save_ceiling(ceiling())
+    assert load_ceiling(Config()) is None
+    assert ceiling_file.saved_ceilings() == ([], None)
+    file = ceiling_file.save_ceiling(ceiling())
     assert file == Path(os.environ[machine.VARIABLE])
     assert list(file.parent.iterdir()) == [file]
-    assert machine.saved_ceilings() == ([ceiling()], None)
-    assert machine.load_ceiling(Config()) == {
+    assert ceiling_file.saved_ceilings() == ([ceiling()], None)
+    assert load_ceiling(Config()) == {
         **FIGURES, "lower_bound": False, "measured_at": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip
 
 
 def test_one_is_kept_for_each_way_of_measuring_and_the_newest_counts() -> None:
-    machine.save_ceiling(ceiling())
-    machine.save_ceiling(ceiling(Config(transport="aiohttp"), events=Bound(20_000.0, "server", True)))
-    machine.save_ceiling(ceiling(events=Bound(90_000.0, "client", False)))
-    wire, other = machine.load_ceiling(Config()), machine.load_ceiling(Config(transport="aiohttp"))
+    ceiling_file.save_ceiling(ceiling())
+    ceiling_file.save_ceiling(ceiling(Config(transport="aiohttp"), events=Bound(20_000.0, "server", True)))
+    ceiling_file.save_ceiling(ceiling(events=Bound(90_000.0, "client", False)))
+    wire, other = load_ceiling(Config()), load_ceiling(Config(transport="aiohttp"))
     assert wire is not None
     assert other is not None
     assert (wire["events_per_second"], wire["lower_bound"]) == (90_000.0, False)
     assert (other["events_per_second"], other["lower_bound"]) == (20_000.0, True)
-    assert len(machine.saved_ceilings()[0]) == 2
+    assert len(ceiling_file.saved_ceilings()[0]) == 2
 
 
 def test_quick_figures_do_not_take_the_place_of_full_ones() -> None:
     quick = ceiling(quick=True, events=Bound(50_000.0, "server", True))
-    assert machine.save_ceiling(quick) is not None
-    assert machine.save_ceiling(ceiling()) is not None
-    assert machine.save_ceiling(quick) is None
-    assert machine.saved_ceilings() == ([ceiling()], None)
+    assert ceiling_file.save_ceiling(quick) is not None
+    assert ceiling_file.save_ceiling(ceiling()) is not None
+    assert ceiling_file.save_ceiling(quick) is None
+    assert ceiling_file.saved_ceilings() == ([ceiling()], None)
 
 
 @pytest.mark.parametrize("field", ["host", "cpu", "loadstone", "python", "event_loop", "clock"])
 def test_that_of_another_machine_or_version_is_not_ours(field: str) -> None:
-    machine.save_ceiling(ceiling(identity=msgspec.structs.replace(ceiling().identity, **{field: "another"})))
-    assert machine.load_ceiling(Config()) is None
+    ceiling_file.save_ceiling(ceiling(identity=msgspec.structs.replace(ceiling().identity, **{field: "another"})))
+    assert load_ceiling(Config()) is None
 
 
 def test_it_does_not_hold_over_tls() -> None:
-    machine.save_ceiling(ceiling())
-    assert machine.load_ceiling(Config(url="http://a")) is not None
-    assert machine.load_ceiling(Config(url=["http://a", "https://b"])) is None
+    ceiling_file.save_ceiling(ceiling())
+    assert load_ceiling(Config(url="http://a")) is not None
+    assert load_ceiling(Config(url=["http://a", "https://b"])) is None
 
 
 @pytest.mark.parametrize(
@@ -364,19 +365,19 @@ def test_a_file_that_cannot_be_read_counts_as_none(content: bytes, said: str) ->
     file = machine.ceiling_path()
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
-    kept, wrong = machine.saved_ceilings()
+    kept, wrong = ceiling_file.saved_ceilings()
     assert kept == []
     assert said in (wrong or "")
-    assert machine.load_ceiling(Config()) is None
-    machine.save_ceiling(ceiling())
-    assert machine.load_ceiling(Config()) is not None
+    assert load_ceiling(Config()) is None
+    ceiling_file.save_ceiling(ceiling())
+    assert load_ceiling(Config()) is not None
 
 
 def test_a_folder_in_its_place_is_a_mistake_of_the_operator(tmp_path: Path) -> None:
     machine.ceiling_path().mkdir(parents=True)
-    assert machine.load_ceiling(Config()) is None
+    assert load_ceiling(Config()) is None
     with pytest.raises(UsageError, match=r"cannot write .*name another file in LOADSTONE_CEILING"):
-        machine.save_ceiling(ceiling())
+        ceiling_file.save_ceiling(ceiling())
     assert [file.name for file in (tmp_path / "kept").iterdir()] == ["ceiling.json"]
 
 

@@ -16,8 +16,9 @@ import pytest
 
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
+from loadstone.host import ceiling_file, machine
 from loadstone.host import limits as room
-from loadstone.host import machine
+from loadstone.host.ceiling import load_ceiling
 from loadstone.records import Failure, Record
 from loadstone.selftest import processes, streams, timing
 from loadstone.selftest import run as selftest
@@ -54,10 +55,10 @@ def test_the_whole_way_against_a_server_that_is_given(
     assert found["requests"]["value"] > 0
     assert found["streams"]["value"] > 0
     assert found["server"] == sim.url
-    saved, wrong = machine.saved_ceilings()
+    saved, wrong = ceiling_file.saved_ceilings()
     assert wrong is None
     assert msgspec.to_builtins(saved[0]) == found
-    assert machine.load_ceiling(Config()) == saved[0].figures()
+    assert load_ceiling(Config()) == saved[0].figures()
     for part in ("an easy load", "ceiling:", "at 95%", "one-token answers", "streams open at once", "saved in"):
         assert part in done.err
 

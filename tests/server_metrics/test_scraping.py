@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from loadstone.apis.openai import Chat
 from loadstone.config import secrets
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
@@ -143,7 +144,7 @@ def test_a_page_that_wants_the_key_gets_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 def found(config: Config, notices: list[str] | None = None) -> list[MetricsPage]:
     notice = (notices if notices is not None else []).append
-    return event_loop.run(discovery.find_pages(config, ["/v1/chat/completions"], notice))
+    return event_loop.run(discovery.find_pages(config, Chat(), notice))
 
 
 class Wrong:
@@ -296,7 +297,7 @@ def test_its_death_is_not_the_runs(vllm: Sim, capsys: Capture, monkeypatch: pyte
 
 
 def test_one_that_does_not_begin_is_told(vllm: Sim, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loadstone.server_metrics.process.child_process.command", lambda *_: ["/no/such/python"])
+    monkeypatch.setattr("loadstone.host.child_process.sys.executable", "/no/such/python")
     done = loadstone(capsys, "run", "--url", vllm.url, *SMALL, "-o", "run")
     assert done.status == 0
     assert "the metrics of the server are not scraped: the process that scrapes them did not start" in done.err

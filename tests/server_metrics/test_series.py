@@ -25,14 +25,15 @@ from loadstone.server_metrics.histograms import HistogramGrowth
 from loadstone.server_metrics.names import SeriesKey
 from loadstone.server_metrics.prometheus import MAX_PAGE, NotMetricsError, SeriesFilter
 from loadstone.server_metrics.series import (
+    Rows,
     ScrapedSource,
     SourceMetrics,
+    build_source,
     chart_series,
     count_resets,
     counter_growth,
     growth_between,
 )
-from loadstone.server_metrics.series import SourceRows as ScrapedRows
 from loadstone.sim import metrics as simulated
 from loadstone.summary import ClientServerCount, Summary
 from support import example_run
@@ -48,14 +49,14 @@ def values(*lines: str, keep: SeriesFilter = OURS, kind: str = TEXT) -> dict[Ser
 
 def scraped(*looks: tuple[float, dict[SeriesKey, float] | None], source: str = "http://a/metrics") -> ScrapedSource:
     """By way of the file, as a run has it; all buckets are written at each look."""
-    rows, writer = ScrapedRows(), csv.ServerCsvWriter(source)
-    text = "".join(writer.rows(at, found, whole=True) for at, found in looks)
-    for line in text.splitlines():
+    writer = csv.ServerCsvWriter(source)
+    rows: Rows = {}
+    for line in "".join(writer.rows(at, found, whole=True) for at, found in looks).splitlines():
         at, _, name, labels, value = line.split(",")
-        rows.add((name, csv.decode_labels(labels)), float(at), float(value))
-    from loadstone.server_metrics.series import build_source as built
-
-    return built(source, rows)
+        times, numbers = rows.setdefault((name, csv.decode_labels(labels)), ([], []))
+        times.append(float(at))
+        numbers.append(float(value))
+    return build_source(source, rows)
 
 
 def key(name: str, **labels: str) -> SeriesKey:

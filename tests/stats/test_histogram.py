@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from loadstone.stats.accumulator import Accumulator
 from loadstone.stats.describe import PERCENTILES, describe
-from loadstone.stats.histogram import BINS, HIGH, LOW, NOTE, Accumulator, Histogram, _bins, _edges
+from loadstone.stats.histogram import BINS, HIGH, LOW, NOTE, Histogram, _bins, _edges
 from loadstone.summary import Metric
 from loadstone.units import Array
 from support.time_series import SERIES as KNOWN

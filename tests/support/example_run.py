@@ -21,6 +21,7 @@ PROMPTS = [Prompt(id=f"chat-{number:04}", text="?") for number in range(1, 268)]
 CONFIG = Config(
     url="http://127.0.0.1:8000",
     model="tiny",
+    api="chat",
     concurrency=USERS,
     requests=REQUESTS,
     warmup=WARMUP,

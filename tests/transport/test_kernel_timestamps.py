@@ -8,12 +8,15 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import socket
 import struct
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,7 +43,7 @@ stamping = pytest.mark.skipif(not kernel_timestamps.available(), reason="this ma
 def _stamped() -> Iterator[None]:
     """The kernel stamps: it begins to, some time after the first socket has asked for it."""
     with (
-        kernel_timestamps.keep_timestamping(),
+        closing(kernel_socket.KernelTimestamping(time.monotonic_ns)),
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as near,
         server.accept()[0] as far,
@@ -310,14 +313,16 @@ def test_an_answer_is_read_before_sending_to_a_server_that_has_gone_fails() -> N
 
 
 @stamping
-@pytest.mark.parametrize("call", ["__init__", "add"])
+@pytest.mark.parametrize("call", ["epoll", "register"])
 def test_a_socket_that_cannot_be_watched_is_closed(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file is left for an epoll, or the kernel watches as many as it may. Unclosed, it would warn when collected."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(kernel_socket.SocketWatcher, call, refuse)
+    epoll = select.epoll()
+    full = SimpleNamespace(register=refuse, fileno=epoll.fileno, poll=epoll.poll, close=epoll.close)
+    monkeypatch.setattr(kernel_socket.select, "epoll", refuse if call == "epoll" else lambda: full)
 
     async def work(wire: Wire) -> None:
         with pytest.raises(TransportError, match="too many open files"):

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from loadstone.apis.logprobs import ReportedLogprobs
 from loadstone.apis.sse import ServerSentEvents
 from loadstone.records import Prompt, Usage
 
@@ -56,6 +55,17 @@ class ToolCall(Struct, omit_defaults=True, gc=False):
     id: str | None = None
     type: str | None = None
     function: ToolFunction | None = None
+
+
+class ReportedLogprobs(Struct, gc=False):
+    """The logprobs of one choice in one event, as the server sent them.
+
+    generated: value of `choices[].logprobs`.
+    prompt: value of `prompt_logprobs`, wherever in the event it is.
+    """
+
+    generated: Any = None
+    prompt: Any = None
 
 
 class Delta(Struct, gc=False):

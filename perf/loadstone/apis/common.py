@@ -98,11 +98,6 @@ def output_limit(prompt: Prompt, settings: RequestSettings) -> int | None:
     return prompt.output_len if prompt.output_len is not None else settings.output_len
 
 
-def has_exact_length(prompt: Prompt, settings: RequestSettings) -> bool:
-    """Return True if the response must have exactly the requested length."""
-    return settings.exact_length and output_limit(prompt, settings) is not None
-
-
 def same_names(names: str) -> dict[str, str]:
     """Return names that a protocol shares with `SAMPLING`, as a table for `sampling_fields`."""
     return {name: name for name in names.split()}

@@ -1,7 +1,8 @@
 """Log-probabilities as OpenAI-compatible servers report them, brought into one form.
 
-The sources are completions with and without `echo`, chat, and vLLM's `prompt_logprobs`, streamed or not. This runs when
-the response is complete, and only if its text is kept. It never raises: logprobs of another form are ignored.
+The sources are completions with and without `echo`, chat, and vLLM's `prompt_logprobs`, streamed or not. This runs, and
+is imported, when a response with logprobs is complete and its text is kept. It never raises: logprobs of another form
+are ignored.
 """
 
 from __future__ import annotations
@@ -12,18 +13,8 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
+from loadstone.apis.base import ReportedLogprobs
 from loadstone.records import Logprobs, Usage
-
-
-class ReportedLogprobs(Struct, gc=False):
-    """The logprobs of one choice in one event, as the server sent them.
-
-    generated: value of `choices[].logprobs`.
-    prompt: value of `prompt_logprobs`, wherever in the event it is.
-    """
-
-    generated: Any = None
-    prompt: Any = None
 
 
 class _Token(Struct):

@@ -12,37 +12,32 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis.base import API, Delta, Event, RequestSettings, ToolCall, ToolFunction
+from loadstone.apis.base import API, Delta, Event, ReportedLogprobs, RequestSettings, ToolCall, ToolFunction
 from loadstone.apis.common import (
     SAMPLING,
     content_text,
     decode_repaired,
     error_message,
-    has_exact_length,
     output_limit,
     prompt_messages,
     prompt_text,
     sampling_fields,
 )
-from loadstone.apis.logprobs import ReportedLogprobs
 from loadstone.records import Prompt, Usage
 
 _Text = str | list[dict[str, Any]] | None
 
 
-class _Cached(Struct, gc=False):
-    cached_tokens: int | None = None
-
-
-class _Reasoning(Struct, gc=False):
-    reasoning_tokens: int | None = None
+class _Details(Struct, gc=False):
+    cached_tokens: int | None = None  # of the prompt
+    reasoning_tokens: int | None = None  # of the response
 
 
 class _Usage(Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    prompt_tokens_details: _Cached | None = None
-    completion_tokens_details: _Reasoning | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
 
 
 class _Message(Struct, gc=False):
@@ -138,7 +133,7 @@ def _body(
     body = {**body, **logprobs, **settings.extra_body, **prompt.body}
     if not body["stream"]:
         body.pop("stream_options", None)
-    if not has_exact_length(prompt, settings):
+    if not settings.exact_length or output_len is None:
         return body
 
     # A grammar decides where such a response ends: forced to go on, it would never match.

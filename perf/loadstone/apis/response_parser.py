@@ -13,7 +13,6 @@ import msgspec
 
 from loadstone.apis.base import API, BadEventError, Delta, Event, ToolCall, ToolFunction
 from loadstone.apis.fast_path import EventTemplate
-from loadstone.apis.logprobs import collect_logprobs
 from loadstone.records import Choice, Failure, Logprobs, Pieces, Usage
 from loadstone.text import MAX_LABEL, clean, to_utf8, to_utf8_nested
 
@@ -186,7 +185,11 @@ class ResponseParser:
         """Return the log-probabilities of the first choice; None if there are none or text is not kept."""
         deltas = [delta for delta in self._deltas if delta.index == 0]
         reports = [delta.logprobs for delta in deltas if delta.logprobs is not None]
-        return collect_logprobs(reports, "".join(delta.answer for delta in deltas), self.usage) if reports else None
+        if not reports:
+            return None
+        from loadstone.apis.logprobs import collect_logprobs  # few runs need it
+
+        return collect_logprobs(reports, "".join(delta.answer for delta in deltas), self.usage)
 
     def _add_event(self, event: Event, at: int) -> None:
         chars = 0

@@ -15,7 +15,6 @@ from loadstone.apis.base import API, BadEventError, Delta, Event, RequestSetting
 from loadstone.apis.common import (
     error_message,
     function_call_delta,
-    has_exact_length,
     json_decoder,
     output_limit,
     overlay,
@@ -32,19 +31,16 @@ _NAMES = same_names("top_p top_k min_p presence_penalty frequency_penalty repeti
 _PARTS = {"text": "input_text", "image_url": "input_image"}
 
 
-class _Cached(Struct, gc=False):
-    cached_tokens: int | None = None
-
-
-class _Reasoning(Struct, gc=False):
-    reasoning_tokens: int | None = None
+class _Details(Struct, gc=False):
+    cached_tokens: int | None = None  # of the prompt
+    reasoning_tokens: int | None = None  # of the response
 
 
 class _Usage(Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
-    input_tokens_details: _Cached | None = None
-    output_tokens_details: _Reasoning | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
 
 
 class _Part(Struct, gc=False):
@@ -100,7 +96,7 @@ class Responses(API):
         output_len = output_limit(prompt, settings)
         if output_len is not None:
             body["max_output_tokens"] = output_len
-        if settings.ignore_eos or has_exact_length(prompt, settings):
+        if settings.ignore_eos or (settings.exact_length and output_len is not None):
             body["ignore_eos"] = True
         if settings.temperature is not None:
             body["temperature"] = settings.temperature

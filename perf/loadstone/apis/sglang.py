@@ -15,7 +15,6 @@ from msgspec import Struct
 from loadstone.apis.base import API, Delta, Event, RequestSettings
 from loadstone.apis.common import (
     error_message,
-    has_exact_length,
     json_decoder,
     output_limit,
     overlay,
@@ -74,12 +73,13 @@ class Generate(API):
         output_len = output_limit(prompt, settings)
         if output_len is not None:
             parameters["max_new_tokens"] = output_len
-        if settings.ignore_eos or has_exact_length(prompt, settings):
+        exact = settings.exact_length and output_len is not None
+        if settings.ignore_eos or exact:
             parameters["ignore_eos"] = True
         if settings.temperature is not None:
             parameters["temperature"] = settings.temperature
         parameters |= sampling_fields(settings, _NAMES, "generate")
-        if has_exact_length(prompt, settings):
+        if exact:
             parameters["min_new_tokens"] = output_len
         logprobs = parameters.pop("logprobs", None)
 

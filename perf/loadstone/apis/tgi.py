@@ -13,7 +13,6 @@ from msgspec import Struct
 from loadstone.apis.base import API, Delta, Event, RequestSettings
 from loadstone.apis.common import (
     error_message,
-    has_exact_length,
     json_decoder,
     output_limit,
     overlay,
@@ -65,7 +64,7 @@ class TGI(API):
         output_len = output_limit(prompt, settings)
         if output_len is not None:
             parameters["max_new_tokens"] = output_len
-        if settings.ignore_eos or has_exact_length(prompt, settings):
+        if settings.ignore_eos or (settings.exact_length and output_len is not None):
             parameters["ignore_eos_token"] = True
         if settings.temperature is not None:
             # TGI refuses a temperature of 0, which means not to sample.

@@ -24,20 +24,20 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure this machine, save the result and show it. Return exit status 0."""
-    from loadstone.host import machine
+    from loadstone.host import ceiling_file
     from loadstone.report import terminal
     from loadstone.report.json import to_json
     from loadstone.selftest import page, processes, timing
     from loadstone.selftest.run import measure_ceiling
 
     # Before minutes of measuring, so that they are not lost.
-    machine.check_writable()
-    if unreadable := machine.saved_ceilings()[1]:
+    ceiling_file.check_writable()
+    if unreadable := ceiling_file.saved_ceilings()[1]:
         notice(f"{unreadable}; what is found now replaces it")
     processes.interrupt_on_signals()
     scope = timing.QUICK if getattr(options, "quick", False) else timing.FULL
     ceiling = measure_ceiling(getattr(options, "url", ()), scope, getattr(options, "transport", "wire"), notice)
-    file = machine.save_ceiling(ceiling)
+    file = ceiling_file.save_ceiling(ceiling)
     if getattr(options, "view", "text") == "json":
         print(to_json(ceiling), end="")
     else:

@@ -46,10 +46,40 @@ class Turn(Struct, frozen=True):
 
 
 def read_turns(value: object, position: RowPosition, name: str) -> list[Turn]:
-    """Return the turns in the field `name`, without blank ones. Raises DataError."""
+    """Return the turns in the field `name`, without blank ones. Raises DataError.
+
+    An entry of the list that has a question and an answer is two turns.
+    """
     if not isinstance(value, list):
         raise DataError(f"{position}: no list of `{name}` in the row")
-    return [turn for entry in value for turn in _turns_of(entry, position, name)]
+    turns = []
+    for entry in value:
+        pause: float | None = None
+        # The first pause that is recorded, in seconds.
+        for name_of_pause in PAUSES if isinstance(entry, dict) else ():
+            seconds = entry.get(name_of_pause)
+            if seconds is None:
+                continue
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+                raise DataError(f"{position}: {name_of_pause} is {str(seconds)[:40]!r}, not a number of seconds")
+            pause = float(seconds)
+            break
+        # A chat message as it is, or the texts of an entry in another form.
+        match entry:
+            case {"role": str()}:
+                turns.append(Turn({key: value for key, value in entry.items() if key not in PAUSES}, pause))
+                continue
+            case {"from": str(sender), "value": str(text)}:
+                texts = [(_ROLES.get(sender, "assistant"), text)]
+            case {"human": str(text)}:
+                answer = entry.get("assistant")
+                texts = [("user", text), ("assistant", answer if isinstance(answer, str) else "")]
+            case str(text) | {"text": str(text)} | {"content": str(text)} | {"prompt": str(text)}:
+                texts = [("user", text)]
+            case _:
+                raise DataError(f"{position}: a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
+        turns += [Turn({"role": role, "content": text}, pause) for role, text in texts if text.strip()]
+    return turns
 
 
 def build_prompt(
@@ -114,30 +144,3 @@ def _pauses(recorded: list[float | None], position: RowPosition, options: Option
     rng = random_values.generator(options, random_values.THINK, position.number)
     drawn = distribution.draw(rng, len(recorded)).tolist()
     return [max(0.0, new) if old is None else old for old, new in zip(recorded, drawn, strict=True)]
-
-
-def _turns_of(entry: Any, position: RowPosition, name: str) -> list[Turn]:
-    """Return the turns of one entry of a list; an entry with question and answer has two. Raises DataError."""
-    pause: float | None = None
-    # The first pause that is recorded, in seconds.
-    for name_of_pause in PAUSES if isinstance(entry, dict) else ():
-        seconds = entry.get(name_of_pause)
-        if seconds is None:
-            continue
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
-            raise DataError(f"{position}: {name_of_pause} is {str(seconds)[:40]!r}, not a number of seconds")
-        pause = float(seconds)
-        break
-    match entry:
-        case {"role": str()}:
-            return [Turn({key: value for key, value in entry.items() if key not in PAUSES}, pause)]
-        case {"from": str(sender), "value": str(text)}:
-            texts = [(_ROLES.get(sender, "assistant"), text)]
-        case {"human": str(text)}:
-            answer = entry.get("assistant")
-            texts = [("user", text), ("assistant", answer if isinstance(answer, str) else "")]
-        case str(text) | {"text": str(text)} | {"content": str(text)} | {"prompt": str(text)}:
-            texts = [("user", text)]
-        case _:
-            raise DataError(f"{position}: a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
-    return [Turn({"role": role, "content": text}, pause) for role, text in texts if text.strip()]

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from loadstone.config.distributions import Distribution
 from loadstone.dataset.source import Options, Source
 from loadstone.dataset.synthetic import random_values
-from loadstone.dataset.synthetic.measure import LengthMeasure, length_measure
 from loadstone.errors import DataError
 from loadstone.records import Prompt
+
+if TYPE_CHECKING:
+    from loadstone.dataset.synthetic.measure import LengthMeasure
 
 # Options that skip rows, with their flags.
 LIMITS = {"min_input_len": "--min-input-len", "max_input_len": "--max-input-len", "max_total_len": "--max-total-len"}
@@ -41,6 +43,8 @@ def apply_lengths(prompts: Iterable[Prompt], source: Source, options: Options) -
     needed = options.count if options.in_order and (counts_input or options.tokenizer) else None
     if not counts_input:
         return list(islice(prompts, needed))
+
+    from loadstone.dataset.synthetic.measure import length_measure  # imports tokenizers
 
     measure = length_measure(options)
     if measure.unit == "words":

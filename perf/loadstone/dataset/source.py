@@ -99,7 +99,14 @@ class Source:
         """Return the bytes, decompressed. Raises DataError."""
         if self.load is None:
             raise DataError(f"{self.name} reads a file: give it as {self.name}:PATH")
-        data = self.load()
+        try:
+            data = self.load()
+        except OSError as exc:
+            if os.path.isdir(os.path.expanduser(self.name)):
+                raise DataError(f"{self.name} is a folder; give a file in it") from exc
+            raise DataError(f"cannot read {self.name}: {exc.strerror or exc}") from exc
+        except ValueError as exc:  # a NUL byte
+            raise DataError(f"cannot read {self.name!r}: {exc}") from exc
         if data.startswith(GZIP):
             try:
                 data = gzip.decompress(data)
@@ -157,16 +164,4 @@ def open_source(path: str | None, reader: str | None, notice: Notice) -> Source:
         return Source(reader or "", None, notice)
     if path == "-":
         return Source("stdin", sys.stdin.buffer.read, notice)
-    return Source(path, lambda: _read(path), notice)
-
-
-def _read(path: str) -> bytes:
-    file = Path(os.path.expanduser(path))
-    if file.is_dir():
-        raise DataError(f"{path} is a folder; give a file in it")
-    try:
-        return file.read_bytes()
-    except OSError as exc:
-        raise DataError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    except ValueError as exc:  # a NUL byte
-        raise DataError(f"cannot read {path!r}: {exc}") from exc
+    return Source(path, Path(os.path.expanduser(path)).read_bytes, notice)

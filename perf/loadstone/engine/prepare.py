@@ -19,7 +19,7 @@ from loadstone.config.parse import REPLAY
 from loadstone.config.providers import DEFAULT_API
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
-from loadstone.dataset import resolve, tokenizer
+from loadstone.dataset import resolve
 from loadstone.engine import preflight
 from loadstone.engine.preflight import Server
 from loadstone.engine.requests import PreparedRequests, RequestBuilder
@@ -147,10 +147,14 @@ def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
     settings = {name: getattr(config, name) for name in dataset.Options.__struct_fields__ if hasattr(config, name)}
     options = dataset.Options(**settings, count=count, in_order=not config.shuffle)
     prompts = dataset.read(config.dataset, options, notice)
-    if config.apply_chat_template:
-        prompts = tokenizer.apply_template(prompts, config.tokenizer or "", config.chat_template_kwargs or {})
-    if config.tokenize_prompt:
-        prompts = tokenizer.tokenize(prompts, config.tokenizer or "")
+    if config.apply_chat_template or config.tokenize_prompt:
+        from loadstone.dataset import tokenizer
+
+        name = config.tokenizer or ""
+        if config.apply_chat_template:
+            prompts = tokenizer.apply_template(prompts, name, config.chat_template_kwargs or {})
+        if config.tokenize_prompt:
+            prompts = tokenizer.tokenize(prompts, name)
     return prompts
 
 

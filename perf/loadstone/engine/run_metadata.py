@@ -14,6 +14,7 @@ import msgspec
 
 from loadstone.engine.prepare import PreparedRun
 from loadstone.host import machine
+from loadstone.host.ceiling import load_ceiling
 from loadstone.host.client_health import allowed_cores, open_files
 from loadstone.host.limits import local_ports
 from loadstone.records import FORMAT
@@ -60,7 +61,7 @@ def describe_run(prepared: PreparedRun) -> dict[str, Any]:
         "server": msgspec.to_builtins(prepared.servers[0]),
         "servers": msgspec.to_builtins(prepared.servers),
         "clock": machine.arrival_clock(prepared.config),
-        "ceiling": machine.load_ceiling(prepared.config),
+        "ceiling": load_ceiling(prepared.config),
         "host": {
             "system": platform.platform(),
             "machine": platform.machine(),

@@ -33,7 +33,7 @@ from loadstone.engine.worker_messages import (  # fmt: skip
     pack_plan,
 )
 from loadstone.errors import UsageError
-from loadstone.host import child_process, machine, timer
+from loadstone.host import ceiling, child_process, machine, timer
 from loadstone.host.client_health import allowed_cores
 from loadstone.schedule import worker_count
 from loadstone.schedule.partition import Partition, known_total, split_plan
@@ -238,7 +238,7 @@ def create_workers(prepared: PreparedRun, folder: run_folder.RunFolder, request_
             round(sum(lengths) / len(lengths)) if lengths else None,
             len(allowed_cores() or [0]),
             any(machine.is_local(address.parse_url(url)[0]) for url in config.urls),
-            (machine.load_ceiling(config) or {}).get("events_per_second"),
+            (ceiling.load_ceiling(config) or {}).get("events_per_second"),
             recorded,
         )
     if len(split_plan(plan, workers)) == 1:

@@ -1,110 +1,33 @@
-"""The ceiling: the most that one client process of a machine can take, and what fraction of it a run used.
+"""The ceiling: the most that one client process of this machine can take, and what fraction of it a run used.
 
-Pure. `selftest/` measures it, `machine.py` stores it.
+`selftest/` measures it, `ceiling_file.py` stores it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
-
+from loadstone.config.schema import Config
+from loadstone.host import machine
 from loadstone.summary import Summary
 
-# Version of the stored file.
-FORMAT = 1
 
+def load_ceiling(config: Config) -> dict[str, Any] | None:
+    """Return the figures of the ceiling of this machine, as run.json has them; None if there is none.
 
-class Identity(Struct, frozen=True, kw_only=True):
-    """Where and with what a ceiling was measured: it holds for nothing else."""
-
-    host: str
-    cpu: str
-    cores: int
-    loadstone: str
-    python: str
-    event_loop: str
-    transport: str
-    clock: str
-
-
-class Bound(Struct, frozen=True):
-    """A figure that one process reached.
-
-    limit: what kept it from more.
-    lower: True if that was not the client itself, so that the figure is a lower bound.
-    client_share, server_share: CPU, as fractions of a core.
+    A run over TLS has none: ceilings are measured over plain HTTP, and encryption costs.
     """
+    if any(url.lower().startswith("https:") for url in config.urls):
+        return None
+    if not os.path.exists(machine.ceiling_path()):
+        return None
+    from loadstone.host import ceiling_file  # few machines have one
 
-    value: float
-    limit: str
-    lower: bool
-    client_share: float | None = None
-    server_share: float | None = None
-
-
-class Errors(Struct, frozen=True):
-    """Reported minus true, in seconds, of the means and of the p99; None where there were too few samples.
-
-    requests, gaps: number of samples.
-    """
-
-    requests: int = 0
-    gaps: int = 0
-    ttft_mean: float | None = None
-    ttft_p99: float | None = None
-    gap_mean: float | None = None
-    gap_p99: float | None = None
-
-
-class Level(Struct, frozen=True, kw_only=True):
-    """A run at a fraction (`share`) of the ceiling.
-
-    events: per second.
-    client_share: CPU, as a fraction of a core.
-    lag_p99: seconds.
-    """
-
-    share: float
-    streams: int
-    events: float
-    errors: Errors
-    client_share: float | None
-    lag_p99: float | None
-    status: str | None = None
-    doubts: list[str] = []
-
-
-class Ceiling(Struct, frozen=True, kw_only=True):
-    """The ceiling of one machine.
-
-    events: output events/s.
-    beside: requests/s that brought these events.
-    requests: one-token responses/s.
-    streams: open at the same time.
-    """
-
-    identity: Identity
-    measured_at: str
-    quick: bool
-    server: str
-    events: Bound
-    beside: float
-    requests: Bound | None
-    streams: Bound | None
-    levels: list[Level]
-    format: int = FORMAT
-
-    def figures(self) -> dict[str, Any]:
-        """Return the figures that run.json has."""
-        return {
-            "events_per_second": self.events.value,
-            "requests_beside": self.beside,
-            "requests_per_second": self.requests.value if self.requests else None,
-            "lower_bound": self.events.lower or bool(self.requests and self.requests.lower),
-            "measured_at": self.measured_at,
-        }
+    current = ceiling_file.identity(config.transport, machine.arrival_clock(config))
+    stored = ceiling_file.saved_ceilings()[0]
+    return next((ceiling.figures() for ceiling in stored if ceiling.identity == current), None)
 
 
 def fraction_used(figures: Mapping[str, Any], events: float, requests: float, workers: int = 1) -> float | None:

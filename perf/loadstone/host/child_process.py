@@ -14,11 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 
-def command(module: str, *arguments: str) -> list[str]:
-    """Return the command line `python -m MODULE ARGUMENTS`."""
-    return [sys.executable, "-m", module, *arguments]
-
-
 def environment() -> dict[str, str]:
     """Return this environment with our module path: `-m` would look in the working folder first, whatever is there."""
     folders = [folder or os.getcwd() for folder in sys.path]
@@ -31,13 +26,14 @@ def start(module: str, *arguments: str, popen: Callable[..., Any] = subprocess.P
     popen: `subprocess.Popen` or gevent's.
     options: of `popen`, such as its pipes. Raises OSError when the process cannot be started.
     """
-    return popen(command(module, *arguments), start_new_session=True, env=environment(), **options)
+    command = [sys.executable, "-m", module, *arguments]
+    return popen(command, start_new_session=True, env=environment(), **options)
 
 
 async def start_async(module: str, *arguments: str) -> asyncio.subprocess.Process:
     """Start `python -m MODULE ARGUMENTS` with pipes to its stdin and from its stdout. Raises OSError."""
     return await asyncio.create_subprocess_exec(
-        *command(module, *arguments),
+        *(sys.executable, "-m", module, *arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
@@ -54,6 +50,6 @@ def run(
     options: of `run_process`, such as its stdout.
     """
     result: subprocess.CompletedProcess[bytes] = run_process(
-        command(module), input=message, env=environment(), check=False, **options
+        [sys.executable, "-m", module], input=message, env=environment(), check=False, **options
     )
     return result

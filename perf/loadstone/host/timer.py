@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from loadstone.units import NS_PER_S
 
@@ -23,28 +22,18 @@ _CLOCK_MONOTONIC = 1
 _ABSTIME = 1
 
 
-class Alarm(Protocol):
-    """Calls a function at an instant."""
-
-    def set(self, at: int | None) -> None:
-        """Set the alarm to `at`, ns of the monotonic clock, instead of an earlier setting.
-
-        It rings at once if that is past, and not at all for None.
-        """
-
-    def close(self) -> None:
-        """Close the alarm; it does not ring any more."""
-
-
 class TimerAlarm:
-    """An alarm by the event loop's timer; may ring up to a millisecond early or late."""
+    """An alarm by the event loop's timer; may ring up to a millisecond early or late.
+
+    An alarm rings once: it calls `ring` at the instant that was set last, or at once if that is past.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         self._loop, self._ring = loop, ring
         self._handle: asyncio.TimerHandle | None = None
 
     def set(self, at: int | None) -> None:
-        """Set the alarm to `at`, ns; None: no alarm."""
+        """Set the alarm to `at`, ns of the monotonic clock, instead of an earlier setting. None: no alarm."""
         self.close()
         if at is not None:
             self._handle = self._loop.call_later(max(0, at - time.monotonic_ns()) / NS_PER_S, self._ring)
@@ -70,7 +59,7 @@ class FdAlarm:
         loop.add_reader(self._fd, ring)
 
     def set(self, at: int | None) -> None:
-        """Set the alarm to `at`, ns; None: no alarm."""
+        """Set the alarm to `at`, ns of the monotonic clock, instead of an earlier setting. None: no alarm."""
         self._spec[2], self._spec[3] = divmod(at or 0, NS_PER_S)
         self._settime(self._fd, _ABSTIME, self._spec, None)
 
@@ -78,6 +67,9 @@ class FdAlarm:
         """Close the file descriptor."""
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
+
+
+Alarm = FdAlarm | TimerAlarm
 
 
 def make_alarm(loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> Alarm:

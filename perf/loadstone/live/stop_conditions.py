@@ -36,11 +36,6 @@ class StopConditions:
         self._last: dict[int, Progress] = {}
         self.reason: str | None = None
 
-    @property
-    def any(self) -> bool:
-        """Return True if there is any stop condition."""
-        return self._errors is not None or self._saturation is not None
-
     def add(self, pulse: Progress) -> None:
         """Add a progress message of one process."""
         self._last[pulse.worker] = pulse

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO, cast
 
 from loadstone.live.lines import ASCII, BLOCKS, Glyphs, Line
@@ -16,13 +16,6 @@ from loadstone.report.page import Tone
 
 _COLOURS: dict[Tone, str] = {"good": "\x1b[1;32m", "doubt": "\x1b[1;33m", "bad": "\x1b[1;31m", "plain": ""}
 _RESET = "\x1b[0m"
-_DUMB = ("dumb", "unknown")
-
-
-def is_capable(file: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
-    """Return True if `file` is a terminal that can move its cursor; on Windows, if it is Windows Terminal."""
-    known = sys.platform != "win32" or "WT_SESSION" in environment
-    return file.isatty() and known and environment.get("TERM", "") not in _DUMB
 
 
 def glyphs(file: TextIO) -> Glyphs:

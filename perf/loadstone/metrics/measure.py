@@ -17,8 +17,8 @@ from loadstone.metrics import diagnostics, groups, windows
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.events import ONE, Events
 from loadstone.metrics.groups import GroupMembers
-from loadstone.stats.describe import describe
-from loadstone.stats.histogram import Accumulator
+from loadstone.stats.accumulator import Accumulator
+from loadstone.stats.describe import PERCENTILES, describe
 from loadstone.summary import Counts, Metric, Summary, Window
 from loadstone.units import S_PER_NS, Array, Mask
 
@@ -36,11 +36,13 @@ def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None) -> S
     The server's side, the share of the machine's ceiling and the verdict are added by `results.measure_columns`.
     """
     run = dict(run or {})
-    slos: dict[str, float] = (run.get("config") or {}).get("goodput") or {}
+    config = run.get("config") or {}
+    slos: dict[str, float] = config.get("goodput") or {}
+    more = {name: p / 100 for p in config.get("percentiles") or () if (name := f"p{p:g}") not in PERCENTILES}
     span = windows.whole(columns.requests)
-    whole = _window(groups.whole(columns.requests, span), columns, slos) if span else None
+    whole = _window(groups.whole(columns.requests, span), columns, slos, more) if span else None
     high = windows.steady(columns.requests, span) if span else None
-    steady = _window(groups.steady(columns.requests, high), columns, slos) if high else None
+    steady = _window(groups.steady(columns.requests, high), columns, slos, more) if high else None
     return Summary(
         run=run,
         counts=_counts(columns, run.get("expected")),
@@ -52,7 +54,7 @@ def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None) -> S
         client=dict(run.get("client") or {}),
         checks=diagnostics.figures(columns, steady),
         groups={
-            kind: [_window(part, columns, slos, GROUPED) for part in parts]
+            kind: [_window(part, columns, slos, more, GROUPED) for part in parts]
             for kind, parts in (groups.split(columns, run, span) if span else {}).items()
         },
         failures=[(kind, text, times) for (kind, text), times in columns.failures.most_common(10)],
@@ -80,19 +82,28 @@ def _counts(columns: Columns, expected: int | None) -> Counts:
 
 
 def _window(
-    group: GroupMembers, columns: Columns, slos: Mapping[str, float], names: Collection[str] | None = None
+    group: GroupMembers,
+    columns: Columns,
+    slos: Mapping[str, float],
+    more: Mapping[str, float],
+    names: Collection[str] | None = None,
 ) -> Window:
-    """Measure a group: its rates, and the metrics called `names`, all by default."""
+    """Measure a group: its rates, and the metrics called `names`, all by default.
+
+    more: quantiles to add to those of every metric, by name.
+    """
     values, rows = per_request(columns.requests), group.members & columns.requests.ok
     metrics = {
-        name: describe(column[rows], unit) for name, (column, unit) in values.items() if names is None or name in names
+        name: describe(column[rows], unit, more=more)
+        for name, (column, unit) in values.items()
+        if names is None or name in names
     }
     return Window(
         name=group.name,
         start=group.span[0] * S_PER_NS,
         end=group.span[1] * S_PER_NS,
         requests=int(group.members.sum()),
-        metrics=metrics | _per_event(columns.events, rows),
+        metrics=metrics | _per_event(columns.events, rows, more),
         rates=_rates(columns, group) | _service_levels(columns.requests, values, slos, group),
     )
 
@@ -118,7 +129,7 @@ def per_request(requests: Requests) -> Values:
     }
 
 
-def _per_event(events: Events, rows: Mask) -> dict[str, Metric]:
+def _per_event(events: Events, rows: Mask, more: Mapping[str, float]) -> dict[str, Metric]:
     """Return `gap`, between consecutive output events, and `itl`, which spreads a gap over the tokens of its event."""
     span = events.span(rows)
     gaps, itl = Accumulator(span), Accumulator(span)
@@ -135,11 +146,11 @@ def _per_event(events: Events, rows: Mask) -> dict[str, Metric]:
             itl.add(np.repeat(gap[has_tokens] / each, times), np.repeat(chunk.at[has_tokens], times))
             count += len(gap)
             known += int(has_tokens.sum())
-    gap_metric = gaps.metric("s")
+    gap_metric = gaps.metric("s", more=more)
     if one_each:
         return {"gap": gap_metric, "itl": gap_metric}
     note = f"tokens per event are known for {known} of {count} gaps (--usage each asks the server for them)"
-    return {"gap": gap_metric, "itl": itl.metric("s", None if known == count else note)}
+    return {"gap": gap_metric, "itl": itl.metric("s", None if known == count else note, more)}
 
 
 def _rates(columns: Columns, group: GroupMembers) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ from loadstone.metrics.chart_data import ChartData
 from loadstone.report import html, request_charts, run_charts
 from loadstone.report.page import Block, Page, Prose, Section, Table, TableKind
 from loadstone.report.run_charts import Times
-from loadstone.report.run_tables import LABELS, TONES, number, steady_span, tables
+from loadstone.report.run_tables import LABELS, TONES, figures, number, steady_span, tables
 from loadstone.summary import Metric, Summary
 
 # First sentence of the page, by verdict.
@@ -34,7 +34,6 @@ _RATES = {
     "attainment": ("Requests that met all objectives", "{:.1%}"),
 }
 _NO_CHARTS = "No charts: they need the records. Run loadstone report RUN --as html."
-_FIGURES = ["mean", "p50", "p90", "p95", "p99", "max"]
 # The percentile that a card shows instead when the sample is too small.
 _LOWER = {"p99": "p95", "p95": "p90", "p90": "p50"}
 
@@ -57,12 +56,13 @@ def page(summary: Summary, data: ChartData | None, server: Times | None = None) 
         Prose(f"{table.note}.") for table in reported.get("verdict", []) if isinstance(table, Table)
     ]
 
+    names = figures(summary)
     whole_note = "Below each figure: its 95 % interval, if the sample is large enough. Successful requests only."
-    whole = _distribution("Distributions, whole run", "metrics", summary.metrics, whole_note)
+    whole = _distribution("Distributions, whole run", "metrics", summary.metrics, names, whole_note)
     steady: list[Table] = []
     if window := summary.steady:
         note = f"{steady_span(window)}."
-        steady = _distribution("Distributions, steady window", "steady.metrics", window.metrics, note)
+        steady = _distribution("Distributions, steady window", "steady.metrics", window.metrics, names, note)
     config = summary.run.get("config") or {}
     settings = Table(
         "",
@@ -146,24 +146,28 @@ def _interval(metric: Metric, figure: str, prefix: str = "") -> str:
     return "" if ends is None else f"{prefix}{number(ends[0], metric.unit)} to {number(ends[1], metric.unit)}"
 
 
-def _distribution(title: str, path: str, metrics: dict[str, Metric], note: str) -> list[Table]:
-    """Return the table of the metrics, or nothing if there are none. path: of the metrics in summary.json."""
+def _distribution(title: str, path: str, metrics: dict[str, Metric], names: list[str], note: str) -> list[Table]:
+    """Return the table of the metrics, or nothing if there are none.
+
+    path: of the metrics in summary.json. names: of the figures to show.
+    """
     rows: list[list[str]] = []
-    figures: dict[tuple[int, int], tuple[str, float]] = {}
+    keys: dict[tuple[int, int], tuple[str, float]] = {}
     shown = {name: metrics[name] for name in LABELS if name in metrics and metrics[name].n}
     for name, metric in shown.items():
-        for column, figure in enumerate(_FIGURES, 1):
-            if (value := getattr(metric, figure)) is not None:
-                figures[len(rows), column] = (f"{path}.{name}.{figure}", value)
-        figures[len(rows), len(_FIGURES) + 1] = (f"{path}.{name}.n", metric.n)
+        for column, figure in enumerate(names, 1):
+            if (value := metric.at(figure)) is not None:
+                more = "more." if metric.more and figure in metric.more else ""
+                keys[len(rows), column] = (f"{path}.{name}.{more}{figure}", value)
+        keys[len(rows), len(names) + 1] = (f"{path}.{name}.n", metric.n)
         cells = []
-        for figure in _FIGURES:
+        for figure in names:
             interval = _interval(metric, figure)
-            cells.append(number(getattr(metric, figure), metric.unit) + (f"\n{interval}" if interval else ""))
+            cells.append(number(metric.at(figure), metric.unit) + (f"\n{interval}" if interval else ""))
         rows.append([LABELS[name], *cells, f"{metric.n:,}"])
     notes = [note, *(f"{LABELS[name]}: {metric.note}." for name, metric in shown.items() if metric.note)]
-    columns = ["times in ms", *_FIGURES, "n"]
-    return [Table(title, columns, rows, " ".join(notes), numeric=True, figures=figures)] if rows else []
+    columns = ["times in ms", *names, "n"]
+    return [Table(title, columns, rows, " ".join(notes), numeric=True, figures=keys)] if rows else []
 
 
 def _charts(summary: Summary, data: ChartData, server: Times) -> Iterator[Section]:

@@ -15,7 +15,8 @@ from loadstone.report import server_tables
 from loadstone.report.page import Table, Tone
 from loadstone.summary import Metric, Summary, Window
 
-_FIGURES = ["mean", "p50", "p90", "p95", "p99", "max"]
+# Percentiles of the tables, unless --percentiles names others.
+_PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 # Labels of metrics, in the order of reports.
 LABELS = {
     "ttft": "TTFT",
@@ -73,6 +74,12 @@ _GROUP_RATES = {
     "errors": ("error_rate", "{:.2%}"),
     "SLOs met": ("attainment", "{:.1%}"),
 }
+
+
+def figures(summary: Summary) -> list[str]:
+    """Return the names of the figures that tables of distributions show: mean, percentiles, maximum."""
+    chosen = (summary.run.get("config") or {}).get("percentiles") or _PERCENTILES
+    return ["mean", *(f"p{percentile:g}" for percentile in chosen), "max"]
 
 
 def tables(summary: Summary) -> list[Table]:
@@ -181,14 +188,15 @@ def _form(value: float | None, form: str) -> str:
 
 
 def _distributions(summary: Summary) -> Table | None:
+    names = figures(summary)
     shown = [(label, summary.metrics[name]) for name, label in LABELS.items() if name in summary.metrics]
     rows = [
-        [label, *(_cell(metric, figure) for figure in _FIGURES), f"{metric.n:,}"] for label, metric in shown if metric.n
+        [label, *(_cell(metric, figure) for figure in names), f"{metric.n:,}"] for label, metric in shown if metric.n
     ]
     if not rows:
         return None
     notes = [f"{label}: {metric.note}" for label, metric in shown if metric.note] + _refusals(shown)
-    columns = ["whole run (times in ms)", "mean ± 95 %", *_FIGURES[1:], "n"]
+    columns = ["whole run (times in ms)", "mean ± 95 %", *names[1:], "n"]
     return Table("Distributions of successful requests", columns, rows, "; ".join(notes), numeric=True,
                  kind="distributions")  # fmt: skip
 
@@ -215,7 +223,7 @@ def _refusals(shown: list[tuple[str, Metric]]) -> list[str]:
 
 
 def _cell(metric: Metric, figure: str) -> str:
-    value = getattr(metric, figure)
+    value = metric.at(figure)
     if figure != "mean":
         return number(value, metric.unit)
     interval = metric.ci95.get("mean")

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from loadstone.report.run_tables import figures as run_figures
 from loadstone.stats.describe import PERCENTILES
 from loadstone.summary import Metric, Summary
 from loadstone.text import write_rows
 
-_FIGURES = ["mean", "std", "min", *PERCENTILES, "max"]
-_HEAD = ["window", "metric", "unit", "n", *_FIGURES, "mean_low", "mean_high"]
 _RATE_UNITS = {"qps": "1/s", "request_rate": "1/s", "goodput": "1/s"}
 
 
 def render(summary: Summary) -> str:
     """Return the view `csv`."""
-    return write_rows(_HEAD, _rows(summary))
+    # Percentiles that --percentiles added come after those of every run.
+    more = [name for name in run_figures(summary)[1:-1] if name not in PERCENTILES]
+    figures = ["mean", "std", "min", *PERCENTILES, *more, "max"]
+    head = ["window", "metric", "unit", "n", *figures, "mean_low", "mean_high"]
+    return write_rows(head, _rows(summary, figures))
 
 
-def _rows(summary: Summary) -> Iterator[list[object]]:
+def _rows(summary: Summary, names: list[str]) -> Iterator[list[object]]:
     windows = [("whole", summary.metrics, summary.rates)]
     if summary.steady is not None:
         windows.append(("steady", summary.steady.metrics, summary.steady.rates))
@@ -30,11 +33,11 @@ def _rows(summary: Summary) -> Iterator[list[object]]:
     windows += _server(summary)
     for window, metrics, rates in windows:
         for name, metric in metrics.items():
-            figures = [getattr(metric, figure.replace(".", "")) for figure in _FIGURES]
+            figures = [metric.at(figure) for figure in names]
             yield [window, name, metric.unit, metric.n, *figures, *(metric.ci95.get("mean") or (None, None))]
         for name, rate in rates.items():
             unit = _RATE_UNITS.get(name, "tokens/s" if "throughput" in name else "1")
-            yield [window, name, unit, None, rate, *[None] * (len(_HEAD) - 5)]
+            yield [window, name, unit, None, rate, *[None] * (len(names) + 1)]
 
 
 def _server(summary: Summary) -> Iterator[tuple[str, dict[str, Metric], dict[str, float | None]]]:

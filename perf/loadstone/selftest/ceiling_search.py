@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from loadstone.host.ceiling import Bound
+from loadstone.host.ceiling_file import Bound
 from loadstone.host.process_usage import Usage
 
 # From this fraction of a core on, the core is full; from this fraction of the target rate on, the load is sustained.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadstone.host.ceiling import Bound, Ceiling
+from loadstone.host.ceiling_file import Bound, Ceiling
 from loadstone.report.page import Table
 from loadstone.selftest.ceiling_search import LIMITS
 

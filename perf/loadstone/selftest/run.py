@@ -1,7 +1,7 @@
 """`loadstone selftest`: measure the ceiling of one client process here, and the error of its times on the way up.
 
 Runs the client, as a user starts it, against exact servers that keep the truth. `ceiling_search.py` chooses the loads,
-`truth.py` compares, `processes.py` starts servers and clients; `host/machine.py` stores the result.
+`truth.py` compares, `processes.py` starts servers and clients; `host/ceiling_file.py` stores the result.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from loadstone.config.schema import Config
 from loadstone.errors import Notice, UsageError
+from loadstone.host import ceiling_file, machine
 from loadstone.host import limits as room
-from loadstone.host import machine
-from loadstone.host.ceiling import Bound, Ceiling, Level
+from loadstone.host.ceiling_file import Bound, Ceiling, Level
 from loadstone.selftest import ceiling_search, processes, streams, truth
 from loadstone.selftest.ceiling_search import LoadStep
 from loadstone.selftest.processes import ClientRun, Server
@@ -103,7 +103,7 @@ def measure_ceiling(
         levels = list(_measure_levels(bench, servers, targets, notice))
 
     return Ceiling(
-        identity=machine.identity(transport, machine.arrival_clock(Config(transport=transport))),
+        identity=ceiling_file.identity(transport, machine.arrival_clock(Config(transport=transport))),
         measured_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         quick=not pace.judged,
         server=", ".join(urls) or f"{len(servers)} on this machine, {describe_cores(cores)}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadstone.host.ceiling import Bound
+from loadstone.host.ceiling_file import Bound
 from loadstone.host.limits import smallest
 from loadstone.records import Record
 from loadstone.units import S_PER_NS

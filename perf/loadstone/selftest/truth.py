@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from msgspec import Struct
 
-from loadstone.host.ceiling import Errors
+from loadstone.host.ceiling_file import Errors
 from loadstone.records import Record
 from loadstone.stats.describe import percentile
 from loadstone.units import S_PER_NS, Array

@@ -15,11 +15,10 @@ from pathlib import Path
 
 from loadstone.errors import DataError
 from loadstone.server_metrics.names import Labels, SeriesKey
-from loadstone.server_metrics.series import ScrapedSource, SourceRows, build_source
+from loadstone.server_metrics.series import UP, Rows, ScrapedSource, build_source
 
 NAME = "server.csv"
 HEAD = ("time_s", "source", "name", "labels", "value")
-UP = "up"
 # Seconds between two times that a histogram's buckets are written. They are most of a page; sum and count always are.
 BUCKET_INTERVAL = 5.0
 _SPECIAL = re.compile(r"([\\;])")
@@ -90,7 +89,7 @@ def read(folder: Path) -> list[ScrapedSource]:
         text = path.read_bytes().decode().rpartition("\n")[0]
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"cannot read {path}: {exc}") from exc
-    sources: dict[str, SourceRows] = {}
+    sources: dict[str, Rows] = {}
     decoded: dict[str, Labels] = {}  # most rows have the labels of another
     reader = csv.reader(io.StringIO(text, newline=""))
     if next(reader, None) not in ([*HEAD], None):
@@ -104,5 +103,7 @@ def read(folder: Path) -> list[ScrapedSource]:
         except ValueError as exc:
             line = f"line {reader.line_num} is not a row of {len(HEAD)} cells"
             raise DataError(f"{path}, {line} that ends in a number; take it out, or the file away") from exc
-        sources.setdefault(source, SourceRows()).add(key, time, number)
+        times, values = sources.setdefault(source, {}).setdefault(key, ([], []))
+        times.append(time)
+        values.append(number)
     return [build_source(source, rows) for source, rows in sources.items()]

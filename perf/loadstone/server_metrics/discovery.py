@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -20,8 +20,8 @@ from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.errors import Notice, ServerError, UsageError
 from loadstone.server_metrics import csv, names
+from loadstone.server_metrics.page_client import PageClient
 from loadstone.server_metrics.process import SCRAPE_TIMEOUT, MetricsPage, ScrapeSpec
-from loadstone.server_metrics.scraper import PageClient
 from loadstone.transport import Headers, address
 
 # Seconds to wait for a page at /metrics that the server may not have.
@@ -29,17 +29,22 @@ PROBE_TIMEOUT = 3.0
 METRICS_PATH = "/metrics"
 
 
-async def find_pages(config: Config, paths: Sequence[str], notice: Notice) -> list[MetricsPage]:
+async def find_pages(config: Config, api: API, notice: Notice) -> list[MetricsPage]:
     """Return the pages to scrape: those of --scrape, else those that the servers turn out to have.
 
-    paths: paths of the API, one of which a server's address may end in.
+    api: its paths may be at the end of a server's address.
 
     Raises ServerError if a page of --scrape does not work.
     """
     if config.scrape is False:
         return []
+    urls = [add_metrics_path(url) for url in config.scrape_urls]
+    if not urls:
+        paths = [path for path in (api.path, api.path_unstreamed) if path]
+        urls = [metrics_url(url, paths) for url in config.urls]
+    pages = [MetricsPage(url, hide_in_url(url), page_headers(config, url)) for url in dict.fromkeys(urls)]
+
     if config.scrape_urls:
-        pages = _pages(config, map(add_metrics_path, config.scrape_urls))
         for page in pages:
             error, has_series = await _probe(config, page, SCRAPE_TIMEOUT)
             if error:
@@ -50,7 +55,6 @@ async def find_pages(config: Config, paths: Sequence[str], notice: Notice) -> li
                 notice(f"{page.display_url} has none of the names that are known here: {hint}")
         return pages
 
-    pages = _pages(config, (metrics_url(url, paths) for url in config.urls))
     probes = await asyncio.gather(*(_probe(config, page, PROBE_TIMEOUT) for page in pages))
     usable = []
     for page, (error, has_series) in zip(pages, probes, strict=True):
@@ -60,15 +64,6 @@ async def find_pages(config: Config, paths: Sequence[str], notice: Notice) -> li
             reason = error or "it has none of the names that are to be kept"
             notice(f"{page.display_url}: {reason}; no metrics are kept")
     return usable
-
-
-def api_paths(api: API) -> tuple[str, ...]:
-    """Return the paths to which requests of an API go."""
-    return tuple(path for path in (api.path, api.path_unstreamed) if path) or ("",)
-
-
-def _pages(config: Config, urls: Iterable[str]) -> list[MetricsPage]:
-    return [MetricsPage(url, hide_in_url(url), page_headers(config, url)) for url in dict.fromkeys(urls)]
 
 
 def add_metrics_path(url: str) -> str:

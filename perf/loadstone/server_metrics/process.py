@@ -54,12 +54,6 @@ class ScrapeSpec(Struct, frozen=True, kw_only=True):
     connect_timeout: float
 
 
-class StartSignal(Struct, frozen=True):
-    """The beginning of the run's time, ns of the monotonic clock."""
-
-    origin: int
-
-
 class ScrapeProcess:
     """The scraping process. Its methods block, so call them from threads (or with gevent's `popen`). None raises."""
 
@@ -73,20 +67,15 @@ class ScrapeProcess:
         if not self._spec.pages:
             return True
         with contextlib.suppress(OSError):
-            self._process = self._popen(
-                child_process.command("loadstone.server_metrics.scraper"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is for the run
-                env=child_process.environment(),
-            )
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            self._process = child_process.start("loadstone.server_metrics.scraper", popen=self._popen, **pipes)
             self._send(self._spec)
             return bool(self._process.stdout.readline())
         return False
 
     def set_origin(self, origin: int) -> None:
         """Send the beginning of the run's time, ns of the monotonic clock."""
-        self._send(StartSignal(origin))
+        self._send(origin)
 
     def stop(self) -> None:
         """Wait for the last scrape and the end of the process. A process that hangs is killed."""
@@ -102,7 +91,7 @@ class ScrapeProcess:
             process.wait()
         process.stdout.close()
 
-    def _send(self, message: ScrapeSpec | StartSignal) -> None:
+    def _send(self, message: ScrapeSpec | int) -> None:
         if self._process is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.write(msgspec.json.encode(message) + b"\n")

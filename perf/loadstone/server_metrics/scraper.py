@@ -1,8 +1,9 @@
 """Scrapes servers' process during a run: `python -m loadstone.server_metrics.scraper`, in a process of its own.
 
 Parsing a page takes milliseconds, which the process that times streams cannot spare. The process reads the ScrapeSpec
-from stdin, prints a line when the first scrape is done, and reads the StartSignal. When its stdin ends, for whatever
-reason, it scrapes once more and exits. process.py starts it; csv.py makes the rows that it writes.
+from stdin, prints a line when the first scrape is done, and reads when the run began. When its stdin ends, for whatever
+reason, it scrapes once more and exits. process.py starts it; page_client.py requests a page; csv.py makes the rows that
+it writes.
 """
 
 from __future__ import annotations
@@ -15,79 +16,15 @@ import sys
 import time
 
 import msgspec
-from msgspec import Struct
 
-from loadstone.errors import ConfigError, UsageError
 from loadstone.host import event_loop
-from loadstone.server_metrics import csv, prometheus
-from loadstone.server_metrics.process import SCRAPE_TIMEOUT, SETTLE_TIME, MetricsPage, ScrapeSpec, StartSignal
-from loadstone.server_metrics.prometheus import NotMetricsError, SeriesFilter, Values
-from loadstone.transport import Exchange, Options, Request, Transport, TransportError, address
-from loadstone.transport.factory import open_transport, tls_context
+from loadstone.server_metrics import csv
+from loadstone.server_metrics.page_client import PageClient, Scrape
+from loadstone.server_metrics.process import SETTLE_TIME, ScrapeSpec
 from loadstone.units import S_PER_NS
 
 # Niceness of the process: the client's process goes first if both want one core.
 NICE = 10
-
-
-class Scrape(Struct, frozen=True):
-    """The result of one scrape.
-
-    at: ns of the monotonic clock.
-    values: values by series; None if there was no answer, or one that is no page of metrics.
-    error: why there are no values.
-    """
-
-    at: int
-    values: Values | None
-    error: str = ""
-
-
-class PageClient:
-    """Requests one page of metrics. Raises ConfigError if its address is not valid."""
-
-    def __init__(self, page: MetricsPage, spec: ScrapeSpec) -> None:
-        self.page = page
-        self._filter = SeriesFilter(spec.pattern)
-        try:
-            target, self._path = address.parse_url(page.url)
-        except UsageError as exc:
-            text = f"--scrape takes http://HOST:PORT/metrics or https://..., not {page.display_url!r}"
-            raise ConfigError(text) from exc
-        tls = tls_context(insecure=spec.insecure, ca_file=spec.ca_file) if target.secure else None
-        options = Options(clock=time.monotonic_ns, connect_timeout=spec.connect_timeout, tls=tls)
-        self._transport: Transport = open_transport(spec.transport, target, options)
-
-    async def scrape(self, max_seconds: float = SCRAPE_TIMEOUT) -> Scrape:
-        """Request the page. Its values count for the time half way between request and response."""
-        sent_at = time.monotonic_ns()
-        body = bytearray()
-        exchange = Exchange(lambda data, _: body.extend(data))
-        headers = (("Accept", prometheus.ACCEPT), *self.page.headers)
-        values = None
-        error = ""
-        try:
-            async with asyncio.timeout(max_seconds):
-                await self._transport.exchange(Request("GET", self._path or "/", headers), exchange)
-            at = (sent_at + time.monotonic_ns()) // 2
-            if exchange.status != 200:
-                raise NotMetricsError(f"HTTP {exchange.status}")
-            content_type, encoding = (
-                (exchange.header(name) or b"").decode("latin-1").lower()
-                for name in (b"content-type", b"content-encoding")
-            )
-            values = prometheus.parse_page(bytes(body), content_type, encoding, self._filter)
-        except (TransportError, NotMetricsError) as exc:
-            at = time.monotonic_ns()
-            error = exc.failure.message if isinstance(exc, TransportError) else str(exc)
-        except TimeoutError:
-            at = time.monotonic_ns()
-            error = f"no answer within {max_seconds:g} s"
-        return Scrape(at, values, error)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._transport.close()
 
 
 class Scraper:
@@ -151,7 +88,7 @@ class Scraper:
 
 
 async def serve(scraper: Scraper, pipe: int) -> None:
-    """Scrape from before the run until the end of `pipe`, which brings the StartSignal, and once more."""
+    """Scrape from before the run until the end of `pipe`, which brings the beginning of the run, and once more."""
     await scraper.scrape_before()
     print("ready", flush=True)  # noqa: T201  for the process that started this one
     reader, loop = asyncio.StreamReader(), asyncio.get_running_loop()
@@ -159,7 +96,7 @@ async def serve(scraper: Scraper, pipe: int) -> None:
     scraping = asyncio.ensure_future(scraper.scrape_repeatedly())
     while line := await reader.readline():
         with contextlib.suppress(msgspec.MsgspecError):
-            scraper.start(msgspec.json.decode(line, type=StartSignal).origin)
+            scraper.start(msgspec.json.decode(line, type=int))
     scraping.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await scraping

@@ -29,29 +29,9 @@ from loadstone.units import Array
 Span = tuple[float, float]
 # Name of the series that is 1 for an answered scrape and 0 for another.
 UP = "up"
+# The rows of one source in server.csv: by series, the times (seconds of the run) and the values.
+Rows = dict[SeriesKey, tuple[list[float], list[float]]]
 BUCKET, SUM, COUNT = SUFFIXES
-
-
-class SourceRows:
-    """The rows of one source in server.csv, as they are read.
-
-    answered, missed: times of the scrapes with and without an answer, seconds of the run.
-    changes: times and values of each series.
-    """
-
-    def __init__(self) -> None:
-        self.answered: list[float] = []
-        self.missed: list[float] = []
-        self.changes: dict[SeriesKey, tuple[list[float], list[float]]] = {}
-
-    def add(self, key: SeriesKey, at: float, value: float) -> None:
-        """Add a row."""
-        if key == (UP, ()):
-            (self.answered if value else self.missed).append(at)
-            return
-        times, values = self.changes.setdefault(key, ([], []))
-        times.append(at)
-        values.append(value)
 
 
 @dataclass(slots=True)
@@ -63,6 +43,7 @@ class ScrapedSource:
     missed_times: seconds of the run at which it did not.
     bucket_times: those of `times` at which all buckets were written.
     series: one value for each of `times` (buckets: `bucket_times`), NaN before the series first appeared.
+    names: names of the series.
     """
 
     source: str
@@ -70,24 +51,23 @@ class ScrapedSource:
     missed_times: Array
     bucket_times: Array
     series: dict[SeriesKey, Array]
-
-    @property
-    def names(self) -> set[str]:
-        """Return the names of the series."""
-        return {name for name, _ in self.series}
+    names: set[str]
 
 
-def build_source(source: str, rows: SourceRows) -> ScrapedSource:
+def build_source(source: str, rows: Rows) -> ScrapedSource:
     """Return the series of a source from its rows. A value holds until the next one."""
-    at = np.array(rows.answered)
+    scrapes = list(zip(*rows.get((UP, ()), ([], [])), strict=True))
+    at = np.array([time for time, answered in scrapes if answered])
+    missed = np.array([time for time, answered in scrapes if not answered])
+    changes = {key: row for key, row in rows.items() if key != (UP, ())}
     bucket_times = np.array(
-        sorted({time for (name, _), (times, _) in rows.changes.items() if name.endswith(BUCKET) for time in times})
+        sorted({time for (name, _), (times, _) in changes.items() if name.endswith(BUCKET) for time in times})
     )
     series: dict[SeriesKey, Array] = {}
-    for key, (times, values) in rows.changes.items():
+    for key, (times, values) in changes.items():
         latest = np.searchsorted(times, bucket_times if key[0].endswith(BUCKET) else at, "right")
         series[key] = np.r_[np.nan, values][latest]
-    return ScrapedSource(source, at, np.array(rows.missed), bucket_times, series)
+    return ScrapedSource(source, at, missed, bucket_times, series, {name for name, _ in series})
 
 
 def counter_growth(values: Array) -> Array:

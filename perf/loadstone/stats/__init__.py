@@ -1,6 +1,7 @@
 """Statistics of measurements in time order: percentiles, 95 % intervals, correlation, warm-up.
 
-describe.py: `describe`, the figures of one metric. histogram.py: the same for more values than fit in memory.
-distributions.py: Student's t, normal and binomial. blocks.py: the variance of a mean of correlated values.
+describe.py: `describe`, the figures of one metric. accumulator.py: values that come in pieces. histogram.py: the figures
+of more values than fit in memory. distributions.py: Student's t, normal and binomial. blocks.py: the variance of a mean
+of correlated values.
 Imports only `units`, `errors` and `summary`; pure numpy, no clock and no random generator.
 """

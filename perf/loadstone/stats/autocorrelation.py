@@ -99,30 +99,25 @@ def corner_frequencies(centred: Array) -> Array:
 
     It is that of an autoregressive series with the correlation of neighbours found in the row, and the lowest over
     batches of 1, 2, 4 ... columns whose neighbours are significantly correlated (von Neumann's ratio is 2 minus twice
-    this correlation). Infinite if none are.
+    this correlation). Infinite if none are. The estimate of the correlation is too low by about (1 + 3 rho) / n
+    (Kendall, Biometrika 41, 1954).
     """
     lowest: Array = np.full(len(centred), np.inf)
     size = 1
     while True:
-        lowest = np.minimum(lowest, _corner_frequency(centred) / size)
-        half = centred.shape[1] // 2
+        # The correlation of neighbouring columns, and the corner frequency of a series that has it.
+        count = centred.shape[1]
+        total = np.einsum("ij,ij->i", centred, centred)
+        products = np.einsum("ij,ij->i", centred[:, 1:], centred[:, :-1])
+        rho = np.divide(products, total, out=np.zeros(len(centred)), where=total > 0) + 1 / count
+        unbiased = np.clip(rho * (1 + 3 / count), 1e-9, 0.999)
+        significant = rho > CRITICAL / math.sqrt(count)
+        corner: Array = np.where(significant, (1 - unbiased) / np.sqrt(unbiased), np.inf)
+        lowest = np.minimum(lowest, corner / size)
+        # Twice as many columns in each batch.
+        half = count // 2
         if half < MIN_TESTED:
             return lowest
         centred = centred[:, : 2 * half].reshape(len(centred), half, 2).mean(axis=2)
         centred -= centred.mean(axis=1, keepdims=True)
         size *= 2
-
-
-def _corner_frequency(centred: Array) -> Array:
-    """Return the corner frequency by the correlation of neighbouring columns.
-
-    The estimate of the correlation is too low by about (1 + 3 rho) / n (Kendall, Biometrika 41, 1954).
-    """
-    count = centred.shape[1]
-    total = np.einsum("ij,ij->i", centred, centred)
-    products = np.einsum("ij,ij->i", centred[:, 1:], centred[:, :-1])
-    rho = np.divide(products, total, out=np.zeros(len(centred)), where=total > 0) + 1 / count
-    unbiased = np.clip(rho * (1 + 3 / count), 1e-9, 0.999)
-    significant = rho > CRITICAL / math.sqrt(count)
-    corner: Array = np.where(significant, (1 - unbiased) / np.sqrt(unbiased), np.inf)
-    return corner

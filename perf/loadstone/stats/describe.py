@@ -6,9 +6,12 @@ interval is None. docs/statistics.md reports the coverage of the intervals.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
 
-from loadstone.stats.autocorrelation import Autocorrelation, autocorrelation, batches
+import numpy as np
+from msgspec import UNSET
+
+from loadstone.stats.autocorrelation import autocorrelation, batches
 from loadstone.stats.intervals import MIN_SAMPLES, Sample, intervals, leaders, too_few
 from loadstone.summary import Metric
 from loadstone.units import Array
@@ -29,25 +32,38 @@ PERCENTILES = {
 }
 
 
-def describe(values: Array, unit: str, note: str | None = None) -> Metric:
-    """Return mean, standard deviation, percentiles and intervals of values in time order. NaN values are left out."""
+def describe(values: Array, unit: str, note: str | None = None, more: Mapping[str, float] = {}) -> Metric:
+    """Return mean, standard deviation, percentiles and intervals of values in time order. NaN values are left out.
+
+    more: quantiles to add to PERCENTILES, by name.
+    """
     values = values[~np.isnan(values)]
     count = len(values)
     if count == 0:
         return Metric(unit=unit, n=0, note=note)
     ranked, mean = np.sort(values), float(values.mean())
-    quantiles = {name: q for name, q in PERCENTILES.items() if enough(count, q)}
+    quantiles = {name: q for name, q in (PERCENTILES | dict(more)).items() if enough(count, q)}
     std = float(values.std(ddof=1)) if count > 1 else None
     if count < MIN_SAMPLES or std is None:
         ci95, refused = too_few(count, ["mean", *quantiles])
     else:
+        # The autocorrelation of the values, and of the indicators "at or below this percentile".
+        rows = [batches(values)]
+        variances = [float(values.var())]
+        for quantile in quantiles.values():
+            below = values <= _at(ranked, quantile * (count - 1))
+            fraction = np.count_nonzero(below) / count
+            rows.append(batches(below))
+            variances.append(fraction * (1 - fraction))
+        correlation = autocorrelation(np.stack(rows), np.array(variances), leaders(["mean", *quantiles]))
+
         centred = values - mean
         squares = centred * centred
         variance = float(squares.mean())
         skewness = float(squares @ centred) / count / variance**1.5 if variance else 0.0
         sample = Sample(count, mean, std, skewness, lambda position: _at(ranked, position))
-        ci95, refused = intervals(sample, _autocorrelation(values, ranked, quantiles), quantiles)
-    points = {name.replace(".", ""): _at(ranked, q * (count - 1)) for name, q in quantiles.items()}
+        ci95, refused = intervals(sample, correlation, quantiles)
+    points = {name: _at(ranked, q * (count - 1)) for name, q in quantiles.items()}
     return Metric(
         unit=unit,
         n=count,
@@ -58,7 +74,8 @@ def describe(values: Array, unit: str, note: str | None = None) -> Metric:
         ci95=ci95,
         refused=refused,
         note=note,
-        **points,
+        more={name: points.pop(name) for name in more if name in points} if more else UNSET,
+        **{name.replace(".", ""): value for name, value in points.items()},
     )
 
 
@@ -84,18 +101,6 @@ def effective_size(values: Array) -> float:
         return float(len(values))
     inflation = autocorrelation(batches(values)[None], np.array([values.var()]), [0]).inflation
     return len(values) / max(1.0, float(inflation[0]))
-
-
-def _autocorrelation(values: Array, ranked: Array, quantiles: dict[str, float]) -> Autocorrelation:
-    """Estimate the autocorrelation of the values, and of the indicators "at or below this percentile"."""
-    rows = [batches(values)]
-    variances = [float(values.var())]
-    for quantile in quantiles.values():
-        below = values <= _at(ranked, quantile * (len(values) - 1))
-        fraction = np.count_nonzero(below) / len(values)
-        rows.append(batches(below))
-        variances.append(fraction * (1 - fraction))
-    return autocorrelation(np.stack(rows), np.array(variances), leaders(["mean", *quantiles]))
 
 
 def _at(ranked: Array, position: float) -> float:

@@ -93,18 +93,18 @@ def beta(x: float, a: float, b: float) -> float:
 
 def _continued_fraction(x: float, a: float, b: float) -> float:
     """Return the continued fraction 26.5.8 of Abramowitz & Stegun, by Lentz's method (Numerical Recipes, 6.4)."""
-    d = 1 / _nonzero(1 - (a + b) * x / (a + 1))
+    d = 1 - (a + b) * x / (a + 1)
+    d = 1 / (d if abs(d) > _TINY else _TINY)
     c, value = 1.0, d
     for m in range(1, 1000):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         for term in (even, odd):
-            d, c = 1 / _nonzero(1 + term * d), _nonzero(1 + term / c)
+            d = 1 + term * d
+            d = 1 / (d if abs(d) > _TINY else _TINY)
+            c = 1 + term / c
+            c = c if abs(c) > _TINY else _TINY
             value *= d * c
         if abs(d * c - 1) < 1e-14:
             break
     return value
-
-
-def _nonzero(value: float) -> float:
-    return value if abs(value) > _TINY else _TINY

@@ -1,19 +1,21 @@
 """Statistics of more values than can be sorted: a histogram with bins less than 0.1 % wide, for each slice of time.
 
-`Accumulator` keeps values up to a limit and counts them in a `Histogram` beyond it. The figures are those of
-describe.py: number, mean, deviation, minimum and maximum are exact, percentiles are within the width of a bin, and
-intervals compare slices of equal time instead of batches of equal size.
+accumulator.py uses it beyond a limit. The figures are those of describe.py: number, mean, deviation, minimum and
+maximum are exact, percentiles are within the width of a bin, and intervals compare slices of equal time instead of
+batches of equal size.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from loadstone.stats.autocorrelation import Autocorrelation, autocorrelation
-from loadstone.stats.describe import PERCENTILES, describe, enough
+from loadstone.stats.describe import PERCENTILES, enough
 from loadstone.stats.intervals import MIN_SAMPLES, Sample, intervals, leaders, too_few
 from loadstone.summary import Metric
 from loadstone.units import Array
@@ -66,10 +68,11 @@ class Histogram:
         self._count = total
         self._min, self._max = min(self._min, float(values.min())), max(self._max, float(values.max()))
 
-    def metric(self, unit: str, note: str | None = None) -> Metric:
+    def metric(self, unit: str, note: str | None = None, more: Mapping[str, float] = {}) -> Metric:
         """Return the figures of `describe`, with a note on how they were computed."""
         ranked = _Ranked(self._counts.sum(axis=0, dtype=np.int64), self._min, self._max)
-        quantiles = {name: q for name, q in PERCENTILES.items() if enough(self._count, q)}
+        quantiles = {name: q for name, q in (PERCENTILES | dict(more)).items() if enough(self._count, q)}
+        points = {name: ranked.at(q * (self._count - 1)) for name, q in quantiles.items()}
         std = math.sqrt(self._squares / (self._count - 1))
         filled = int(self._counts.any(axis=1).sum())
         if filled < MIN_SAMPLES:
@@ -87,7 +90,8 @@ class Histogram:
             ci95=ci95,
             refused=refused,
             note=NOTE if note is None else f"{note}; {NOTE}",
-            **{name.replace(".", ""): ranked.at(q * (self._count - 1)) for name, q in quantiles.items()},
+            more={name: points.pop(name) for name in more if name in points} if more else UNSET,
+            **{name.replace(".", ""): value for name, value in points.items()},
         )
 
     def _autocorrelation(self, ranked: _Ranked, quantiles: dict[str, float]) -> Autocorrelation:
@@ -156,46 +160,3 @@ def _edges(bins: NDArray[np.int64]) -> tuple[Array, Array]:
     """Return the low and the high edge of each bin; both are 0 for the first one."""
     low, high = ((bins + _BASE + step) << _SHIFT for step in (0, 1))
     return np.where(bins, low.view(np.float64), 0.0), np.where(bins, high.view(np.float64), 0.0)
-
-
-# Most values that are kept and sorted: 80 MB with their instants, and twice as much while they are sorted.
-MAX_EXACT = 5_000_000
-
-
-class Accumulator:
-    """Values of one metric, kept up to a limit and counted in a histogram beyond it.
-
-    span: instants in ns between which all values are added.
-    exact: how many values are kept, MAX_EXACT by default.
-    """
-
-    def __init__(self, span: tuple[float, float], exact: int | None = None) -> None:
-        self._span = span
-        self._exact = MAX_EXACT if exact is None else exact
-        self._kept: list[tuple[Array, NDArray[np.int64]]] = []
-        self._count = 0
-        self._histogram: Histogram | None = None
-
-    def add(self, values: Array, at: NDArray[np.int64]) -> None:
-        """Add values in seconds and the instants (ns) at which they were measured."""
-        self._count += len(values)
-        if self._histogram is not None:
-            self._histogram.add(values, at)
-            return
-        self._kept.append((values, at))
-        if self._count > self._exact:
-            self._histogram = Histogram(self._span)
-            for kept in self._kept:
-                self._histogram.add(*kept)
-            self._kept.clear()
-
-    def metric(self, unit: str, note: str | None = None) -> Metric:
-        """Return the figures of all values. The accumulator is empty afterwards."""
-        if self._histogram is not None:
-            return self._histogram.metric(unit, note)
-        if not self._count:
-            return describe(np.empty(0), unit, note)
-        at = np.concatenate([at for _, at in self._kept])
-        values = np.concatenate([values for values, _ in self._kept])
-        self._kept.clear()
-        return describe(values[np.argsort(at, kind="stable")], unit, note)

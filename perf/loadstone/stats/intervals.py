@@ -60,19 +60,26 @@ def intervals(
         segments = min(float(correlation.segments[index]), sample.count)
         inflation = float(correlation.inflation[index])
         t = student_t(0.975, int(correlation.freedom[index]))
-        result[name] = None
-        if reason := _too_correlated(segments, quantile):
-            refused[name] = reason
+        tail = 0.5 if quantile is None else min(quantile, 1 - quantile)
+        # A percentile needs an independent segment beyond it, as it needs a sample beyond it to be shown at all.
+        min_segments = max(MIN_SEGMENTS, math.ceil(1 / tail - 1e-9))
+        interval: Interval | None = None
+        if segments < min_segments - 1e-9:
+            size = max(1, int(segments))
+            refused[name] = (
+                f"consecutive values are correlated: effective sample size {size}, an interval needs {min_segments}"
+            )
         elif quantile is None:
-            result[name] = _rounded(mean_interval(sample, sample.count / inflation, t))
+            interval = mean_interval(sample, sample.count / inflation, t)
         elif ends := quantile_positions(sample.count, quantile, inflation, t):
-            result[name] = _rounded((sample.at(ends[0]), sample.at(ends[1])))
+            interval = sample.at(ends[0]), sample.at(ends[1])
         else:
             # The interval would end beyond the sample: say how many values it needs.
-            tail = min(quantile, 1 - quantile)
             needed = max(sample.count + 1, t**2 * (1 - tail) / tail * inflation)
             unit = 10 ** max(0, int(math.log10(needed)) - 1)
             refused[name] = f"{sample.count} values, an interval needs about {math.ceil(needed / unit) * unit}"
+        # Nine digits: further ones depend on the machine's libraries.
+        result[name] = None if interval is None else (float(f"{interval[0]:.9g}"), float(f"{interval[1]:.9g}"))
     return result, refused
 
 
@@ -84,11 +91,10 @@ def mean_interval(sample: Sample, effective: float, t: float) -> Interval:
     """
     error = sample.std / math.sqrt(effective)
     skewness = sample.skewness / math.sqrt(min(effective, sample.count))
-
-    def transform(t: float) -> float:
-        return 3 * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1) / skewness if abs(skewness) > 1e-6 else t
-
-    return sample.mean - error * transform(t), sample.mean - error * transform(-t)
+    ends = [t, -t]
+    if abs(skewness) > 1e-6:
+        ends = [3 * (math.cbrt(1 + skewness * (end - skewness / 6)) - 1) / skewness for end in ends]
+    return sample.mean - error * ends[0], sample.mean - error * ends[1]
 
 
 def quantile_positions(count: int, quantile: float, inflation: float, t: float) -> tuple[float, float] | None:
@@ -99,20 +105,3 @@ def quantile_positions(count: int, quantile: float, inflation: float, t: float) 
     half = t * math.sqrt(quantile * (1 - quantile) * inflation * count)
     middle = quantile * count - 0.5 + (NORMAL**2 - 1) / 6 * (1 - 2 * quantile) * inflation
     return (middle - half, middle + half) if middle - half >= 0 and middle + half <= count - 1 else None
-
-
-def _rounded(interval: Interval) -> Interval:
-    """Return the interval with nine digits: further ones depend on the machine's libraries."""
-    return float(f"{interval[0]:.9g}"), float(f"{interval[1]:.9g}")
-
-
-def _too_correlated(segments: float, quantile: float | None) -> str | None:
-    """Return the reason if there are too few independent segments.
-
-    A percentile needs a segment beyond it, as it needs a sample beyond it to be shown at all.
-    """
-    needed = max(MIN_SEGMENTS, 0 if quantile is None else math.ceil(1 / min(quantile, 1 - quantile) - 1e-9))
-    if segments >= needed - 1e-9:
-        return None
-    size = max(1, int(segments))
-    return f"consecutive values are correlated: effective sample size {size}, an interval needs {needed}"

@@ -371,9 +371,5 @@ class Master:
             run_fields=fields | ({"idle": run.idle} if run.idle else {}),
             users=run.users if user_driven else None,
         )
-        command = child_process.command("loadstone.swarm.finish")
-        return int(
-            subprocess.run(
-                command, input=msgspec.json.encode(finish_request), env=child_process.environment(), check=False
-            ).returncode
-        )
+        message = msgspec.json.encode(finish_request)
+        return child_process.run("loadstone.swarm.finish", message, run_process=subprocess.run).returncode

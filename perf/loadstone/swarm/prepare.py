@@ -50,7 +50,7 @@ async def prepare(request: PrepareRequest) -> PreparedPlan:
     path = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(path)
     async with engine_prepare.open_run(config, output.notice) as run:
-        pages = await discovery.find_pages(run.config, discovery.api_paths(run.api), output.notice)
+        pages = await discovery.find_pages(run.config, run.api, output.notice)
         folder = run_folder.RunFolder(path)
         head = run_metadata.describe_run(run) | {
             "digest": loadtest.write_plan(run, folder, secrets.find_secrets(run.config))

@@ -66,13 +66,9 @@ def invite(channel: MessageChannel, members: Members, names: list[str], versions
 
 def prepare(request: PrepareRequest) -> PreparedPlan:
     """Run prepare.py in a process of its own. Raises UsageError with its reason if the run is impossible."""
-    command = child_process.command("loadstone.swarm.prepare")
-    completed = subprocess.run(
-        command,
-        input=msgspec.json.encode(request),
-        stdout=subprocess.PIPE,
-        env=child_process.environment(),
-        check=False,
+    message = msgspec.json.encode(request)
+    completed = child_process.run(
+        "loadstone.swarm.prepare", message, run_process=subprocess.run, stdout=subprocess.PIPE
     )
     if completed.returncode:
         raise UsageError("the run could not be prepared")

@@ -53,15 +53,8 @@ class LoadProcess:
         self.result: WorkerResult | None = None
         self.finished = 0
         self._on_progress = on_progress
-        command = child_process.command("loadstone.engine.worker_main")
-        self._process: Any = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            env=child_process.environment(),
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+        self._process = child_process.start("loadstone.engine.worker_main", popen=subprocess.Popen, **pipes)
         self._in, self._out = os.dup(self._process.stdin.fileno()), os.dup(self._process.stdout.fileno())
         self._process.stdin.close()
         self._process.stdout.close()

@@ -69,7 +69,7 @@ class Options(Struct, frozen=True):
     arrival_clock: ArrivalClock = "user"
 
 
-class Exchange:
+class Exchange(Struct, eq=False):
     """What happened to one request, recorded by the transport.
 
     sink: called with each piece of the body and the time of its read.
@@ -84,32 +84,17 @@ class Exchange:
         caused it by closing the connection, so it is not the client's send lag.
     """
 
-    __slots__ = (
-        "clock",
-        "connect",
-        "end",
-        "first_byte",
-        "headers",
-        "reads",
-        "resend_delay",
-        "resent",
-        "sent",
-        "sink",
-        "status",
-    )
-
-    def __init__(self, sink: Sink) -> None:
-        self.sink = sink
-        self.connect: int | None = None
-        self.sent: int | None = None
-        self.first_byte: int | None = None
-        self.end: int | None = None
-        self.status: int | None = None
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.clock: ArrivalClock = "user"
-        self.reads = 0
-        self.resent = 0
-        self.resend_delay = 0
+    sink: Sink
+    connect: int | None = None
+    sent: int | None = None
+    first_byte: int | None = None
+    end: int | None = None
+    status: int | None = None
+    headers: list[tuple[bytes, bytes]] = []
+    clock: ArrivalClock = "user"
+    reads: int = 0
+    resent: int = 0
+    resend_delay: int = 0
 
     def header(self, name: bytes) -> bytes | None:
         """Return the value of a response header by its lower-case name."""

@@ -10,14 +10,14 @@ import asyncio
 import select
 import socket
 import sys
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loadstone.transport import Clock
 from loadstone.transport.kernel_timestamps import (
     ANCILLARY_SIZE,
     ClockConverter,
     enable_timestamps,
-    keep_timestamping,
     read_timestamp,
 )
 
@@ -26,54 +26,81 @@ Address = tuple[int, tuple[Any, ...]]
 # Bytes of one read at most.
 MAX_READ = 2**18
 
-
-class Receiver(Protocol):
-    """Receives the data: asyncio's protocol, with the time of each read."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
-
-    def data_received(self, data: memoryview, at: int) -> None: ...
-
-    def mark_unstamped(self) -> None:
-        """Note that the next read is stamped by the run's clock, as the kernel gave no timestamp."""
-
-    def connection_lost(self, exc: Exception | None) -> None: ...
-
-
 IN, OUT = (select.EPOLLIN, select.EPOLLOUT) if sys.platform == "linux" else (1, 4)
 
 
-class SocketWatcher:
-    """Calls transports whose sockets are ready. It has an epoll of its own, of which the loop watches one descriptor.
+if TYPE_CHECKING:
 
-    uvloop's `add_reader` does not work: some sockets that were reset while data waited were never reported.
+    class Receiver(Protocol):
+        """Receives the data: asyncio's protocol, with the time of each read."""
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+
+        def data_received(self, data: memoryview, at: int) -> None: ...
+
+        def mark_unstamped(self) -> None:
+            """Note that the next read is stamped by the run's clock, as the kernel gave no timestamp."""
+
+        def connection_lost(self, exc: Exception | None) -> None: ...
+
+
+class KernelTimestamping:
+    """What all connections of a run share: the clocks, the buffer for reads, and the epoll that reports ready sockets.
+
+    The loop watches one descriptor, that of the epoll. uvloop's `add_reader` does not work for the sockets: some that
+    were reset while data waited were never reported.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._epoll = select.epoll()
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.converter = ClockConverter(clock)
+        self.buffer = memoryview(bytearray(MAX_READ))
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._transports: dict[int, KernelSocketTransport] = {}
-        loop.add_reader(self._epoll.fileno(), self._ready)
+        # A socket that makes the kernel stamp packets until it is closed. The kernel begins some time after the first
+        # socket enables timestamps, and ends with the last one. Without this socket, data from a server that closes
+        # each connection would seldom be stamped.
+        self._keeper = socket.socket(type=socket.SOCK_DGRAM)
+        with suppress(OSError):  # then reads have no timestamps, and the records say so
+            enable_timestamps(self._keeper)
 
-    def add(self, fd: int, transport: KernelSocketTransport) -> None:
-        """Call `on_readable` of a transport, also for errors, until it is removed."""
-        self._epoll.register(fd, IN)
-        self._transports[fd] = transport
+    async def connect(self, address: Address, receiver: Receiver) -> None:
+        """Connect to an address, and read the socket whenever it is ready until it is closed. Raises OSError."""
+        loop, sock = asyncio.get_running_loop(), socket.socket(address[0], socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            enable_timestamps(sock)
+            await loop.sock_connect(sock, address[1])
+            if self._loop is None:
+                self._epoll = select.epoll()
+                loop.add_reader(self._epoll.fileno(), self._ready)
+                self._loop = loop
+            transport = KernelSocketTransport(loop, sock, receiver, self)
+            self._epoll.register(sock.fileno(), IN)
+            self._transports[sock.fileno()] = transport
+        except BaseException:
+            sock.close()
+            raise
+        receiver.connection_made(transport)
 
     def set_writing(self, fd: int, enabled: bool) -> None:
-        """Set whether to call `on_writable` too."""
+        """Set whether to call `on_writable` of a transport too, and not only `on_readable`."""
         self._epoll.modify(fd, IN | OUT if enabled else IN)
 
     def remove(self, fd: int) -> None:
-        """Remove a socket, before it is closed."""
+        """Stop watching a socket, before it is closed."""
         if self._transports.pop(fd, None) is not None and not self._epoll.closed:
             self._epoll.unregister(fd)
 
     def close(self) -> None:
-        """Stop watching."""
-        if not self._epoll.closed:
+        """Stop the kernel's timestamps and all reads."""
+        self._keeper.close()
+        if self._loop is not None:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
+            self._loop = None
+            self._transports.clear()
 
     def _ready(self) -> None:
         transports = self._transports
@@ -83,39 +110,6 @@ class SocketWatcher:
                 transport.on_readable()  # first: sending to a server that has gone would fail and lose its answer
             if transport is not None and events & OUT:
                 transport.on_writable()
-
-
-class KernelTimestamping:
-    """What all connections of a run share: the clocks, and the buffer for reads."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._keeper = keep_timestamping()
-        self._watch: SocketWatcher | None = None
-        self.clock = clock
-        self.converter = ClockConverter(clock)
-        self.buffer = memoryview(bytearray(MAX_READ))
-
-    async def connect(self, address: Address, receiver: Receiver) -> None:
-        """Connect to an address. Raises OSError."""
-        loop, sock = asyncio.get_running_loop(), socket.socket(address[0], socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            enable_timestamps(sock)
-            await loop.sock_connect(sock, address[1])
-            self._watch = self._watch or SocketWatcher(loop)
-            transport = KernelSocketTransport(loop, sock, receiver, self, self._watch)
-        except BaseException:
-            sock.close()
-            raise
-        receiver.connection_made(transport)
-
-    def close(self) -> None:
-        """Stop the kernel's timestamps and all reads."""
-        self._keeper.close()
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
 
 
 class KernelSocketTransport(asyncio.Transport):
@@ -130,7 +124,6 @@ class KernelSocketTransport(asyncio.Transport):
         sock: socket.socket,
         receiver: Receiver,
         stamping: KernelTimestamping,
-        watch: SocketWatcher,
     ) -> None:
         self.floor = 0
         self._loop = loop
@@ -143,8 +136,7 @@ class KernelSocketTransport(asyncio.Transport):
         self._receive = sock.recvmsg_into
         self._unsent = bytearray()
         self._closing = False
-        self._watch = watch
-        watch.add(sock.fileno(), self)
+        self._stamping = stamping
 
     def on_readable(self) -> None:
         """Read once; that takes all data that has arrived."""
@@ -156,10 +148,10 @@ class KernelSocketTransport(asyncio.Transport):
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
-            self._end(exc)
+            self.abort(exc)
             return
         if not size:
-            self._end(None)
+            self.abort()
             return
         stamp = read_timestamp(control)
         at = None if stamp is None else self._arrival(stamp, self.floor, now)
@@ -173,7 +165,7 @@ class KernelSocketTransport(asyncio.Transport):
         """Queue data and send it as the socket accepts it."""
         if not self._closing:
             self._unsent += data
-            self._watch.set_writing(self._sock.fileno(), True)
+            self._stamping.set_writing(self._sock.fileno(), True)
 
     def on_writable(self) -> None:
         """Send what the socket accepts now."""
@@ -184,11 +176,11 @@ class KernelSocketTransport(asyncio.Transport):
         except (BlockingIOError, InterruptedError):
             return
         except OSError as exc:
-            self._end(exc)
+            self.abort(exc)
             return
         del self._unsent[:sent]
         if not self._unsent:
-            self._watch.set_writing(self._sock.fileno(), False)
+            self._stamping.set_writing(self._sock.fileno(), False)
 
     def get_write_buffer_size(self) -> int:
         """Return the number of bytes not yet sent."""
@@ -202,16 +194,13 @@ class KernelSocketTransport(asyncio.Transport):
         """Return True if it is closed or about to be."""
         return self._closing
 
-    def abort(self) -> None:
-        """Close at once; the loop calls `connection_lost` in its next iteration, as with asyncio's transports."""
-        self._end(None)
+    def abort(self, exc: Exception | None = None) -> None:
+        """Close at once, by an error if there was one.
 
-    def _end(self, exc: Exception | None) -> None:
+        The loop calls `connection_lost` in its next iteration, as with asyncio's transports.
+        """
         if not self._closing:
             self._closing = True
-            self._watch.remove(self._sock.fileno())
-            self._loop.call_soon(self._ended, exc)
-
-    def _ended(self, exc: Exception | None) -> None:
-        self._receiver.connection_lost(exc)
-        self._sock.close()
+            self._stamping.remove(self._sock.fileno())
+            self._loop.call_soon(self._receiver.connection_lost, exc)
+            self._loop.call_soon(self._sock.close)

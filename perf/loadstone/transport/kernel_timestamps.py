@@ -91,18 +91,6 @@ def enable_timestamps(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
-def keep_timestamping() -> socket.socket:
-    """Return a socket that makes the kernel stamp packets until it is closed.
-
-    The kernel begins some time after the first socket enables timestamps, and ends with the last one. Without this
-    socket, data from a server that closes each connection would seldom be stamped.
-    """
-    keeper = socket.socket(type=socket.SOCK_DGRAM)
-    with suppress(OSError):  # then reads have no timestamps, and the records say so
-        enable_timestamps(keeper)
-    return keeper
-
-
 @functools.cache
 def available() -> bool:
     """Return True if this machine's kernel stamps what it receives; checked with a datagram to itself."""

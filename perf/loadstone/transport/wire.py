@@ -46,7 +46,18 @@ class Wire:
 
         A request is resent, on a new connection, only after a keep-alive race.
         """
-        payload = self._encode(request)
+        # The bytes of the request. Its line and the headers that many requests share are encoded once.
+        key = (request.method, request.path, request.headers)
+        head = self._heads.get(key)
+        if head is None:
+            names = {name.lower() for name, _ in (*request.headers, *request.own_headers)}
+            agent = () if "user-agent" in names else (("User-Agent", AGENT),)
+            fixed = (("Host", host_header(self._target)), *agent, ("Accept-Encoding", "identity"))
+            first_line = f"{request.method} {request.path} HTTP/1.1\r\n".encode("latin-1")
+            head = self._heads[key] = first_line + _lines((*fixed, *request.headers))
+        own = _lines(request.own_headers) if request.own_headers else b""
+        payload = b"%b%bContent-Length: %d\r\n\r\n%b" % (head, own, len(request.body), request.body)
+
         # The connection that was used last and is still open, if there is one.
         connection: Connection | None = None
         while self._idle and connection is None:
@@ -118,19 +129,6 @@ class Wire:
             except OSError as exc:
                 first_error = first_error or exc
         raise first_error or OSError("no address")
-
-    def _encode(self, request: Request) -> bytes:
-        key = (request.method, request.path, request.headers)
-        head = self._heads.get(key)
-        if head is None:
-            # The request line and the headers that many requests share are encoded once.
-            names = {name.lower() for name, _ in (*request.headers, *request.own_headers)}
-            agent = () if "user-agent" in names else (("User-Agent", AGENT),)
-            fixed = (("Host", host_header(self._target)), *agent, ("Accept-Encoding", "identity"))
-            first_line = f"{request.method} {request.path} HTTP/1.1\r\n".encode("latin-1")
-            head = self._heads[key] = first_line + _lines((*fixed, *request.headers))
-        own = _lines(request.own_headers) if request.own_headers else b""
-        return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, own, len(request.body), request.body)
 
 
 def _lines(headers: Headers) -> bytes:

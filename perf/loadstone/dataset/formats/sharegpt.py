@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from loadstone.dataset import conversations
-from loadstone.dataset import tokenizer as tokenizers
 from loadstone.dataset.formats.jsonl import rows
 from loadstone.dataset.rows import row_id
 from loadstone.dataset.source import Options, RowPosition, Source
@@ -32,7 +31,11 @@ def prompts(rows: Iterable[tuple[RowPosition, Any]], source: Source, options: Op
     With a tokenizer, the tokens of the recorded answers are requested as output length, unless --output-len is given,
     as in vLLM.
     """
-    count = tokenizers.load(options.tokenizer).count if options.tokenizer and options.output_len is None else None
+    count = None
+    if options.tokenizer and options.output_len is None:
+        from loadstone.dataset import tokenizer as tokenizers
+
+        count = tokenizers.load(options.tokenizer).count
     skipped = 0
     for position, row in rows:
         field = next((name for name in LISTS if isinstance(row, dict) and isinstance(row.get(name), list)), None)
