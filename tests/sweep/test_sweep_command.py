@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from loadstone.cli.parser import parse
+from loadstone.cli.schema import schema_of
+from loadstone.config import files
 from loadstone.errors import UsageError
 from loadstone.sweep import slo_probe
 from loadstone.sweep.settings import load_sweep
@@ -119,7 +122,7 @@ FILE: list[tuple[str, str, dict[str, object], dict[str, list[object]]]] = [
     ("a list", "concurrency: [1, 2]\ngpus: 4", {"gpus": 4}, {"concurrency": [1, 2]}),
     ("a list of one value", "rate: [3]", {}, {"rate": [3.0]}),
     ("a text as typed", "concurrency: 1..4x2\ntimeout: 1s,2m", {}, {"concurrency": [1, 2, 4], "timeout": [1.0, 120.0]}),
-    ("one value", "concurrency: '8'\ninput-len: normal(512,128)", {"concurrency": 8}, {}),
+    ("one value", "concurrency: 8\ninput-len: normal(512,128)", {"concurrency": 8}, {}),
     ("a list as a value", "stop: [a, b]", {"stop": ["a", "b"]}, {}),
     ("vary", "vary: {n-choices: [1, 2], stop: [[a], [b]]}", {}, {"choices": [1, 2], "stop": [["a"], ["b"]]}),
     ("vary as typed", "vary: ['temperature=0,0.5']", {}, {"temperature": [0.0, 0.5]}),
@@ -131,6 +134,7 @@ FILE: list[tuple[str, str, dict[str, object], dict[str, list[object]]]] = [
 @pytest.mark.parametrize(("text", "values", "expected"), [case[1:] for case in FILE], ids=[case[0] for case in FILE])
 def test_settings_of_a_sweep_in_a_file(text: str, values: dict[str, object], expected: dict[str, list[object]]) -> None:
     Path("sweep.yaml").write_text(text, "utf-8")
+    Draft202012Validator(schema_of("sweep")).validate(files.read(Path("sweep.yaml")))
     config, found = load_sweep({"config": "sweep.yaml"})
     assert found == expected
     assert {name: getattr(config, name) for name in values} == values
