@@ -1,13 +1,16 @@
-"""Sweeps made by hand, for tests of capacity planning."""
+"""Sweeps made by hand, for tests of capacity planning, and the settings of sweeps."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from loadstone.capacity.curves import Curve, build_curves
+from loadstone.config.schema import Config
 from loadstone.metrics.slo import parse, with_errors
 from loadstone.summary import Counts, Doubt, Metric, Status, Summary, Verdict
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
+from loadstone.sweep.settings import SweepConfig
 
 SLO = with_errors(parse("ttft.p95<100ms"))
 
@@ -63,3 +66,10 @@ def busy(clients: int, qps: float, ttft: float) -> MeasuredPoint:
 def curve(*points: MeasuredPoint) -> Curve:
     (found,) = build_curves(sweep(*points), "s", SLO)
     return found
+
+
+def sweep_config(config: Config, **given: Any) -> SweepConfig:
+    """Return the checked settings of a sweep over a configuration."""
+    made = SweepConfig(**{each.name: getattr(config, each.name) for each in dataclasses.fields(config)}, **given)
+    made.check()
+    return made

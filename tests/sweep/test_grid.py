@@ -7,70 +7,71 @@ from typing import Any
 
 import pytest
 
-from loadstone.cli.flag_types import ValueList, list_of, number_or_text, on_off, one_of, parse_list, whole_number
-from loadstone.cli.flag_types import duration as seconds
+from loadstone.config import kinds
+from loadstone.config.kinds import LENGTH, NUMBER, SWITCH, TEXT, TIME, WHOLE, Kind
 from loadstone.errors import UsageError
 from loadstone.sweep import grid
 
-LISTS: list[tuple[str, Any, list[Any]]] = [
-    ("8", whole_number, [8]),
-    ("1,2,4", whole_number, [1, 2, 4]),
-    (" 1 , 2 ", whole_number, [1, 2]),
-    ("4,1,4", whole_number, [4, 1]),
-    ("1..64x2", whole_number, [1, 2, 4, 8, 16, 32, 64]),
-    ("1..50x2", whole_number, [1, 2, 4, 8, 16, 32]),
-    ("1..8x1.5", whole_number, [1, 2, 3, 5, 8]),
-    ("10..50+10", whole_number, [10, 20, 30, 40, 50]),
-    ("1..4+1,8..32*2", whole_number, [1, 2, 3, 4, 8, 16, 32]),
-    ("5..5+1", whole_number, [5]),
-    ("0.1..0.5+0.1", float, [0.1, 0.2, 0.3, 0.4, 0.5]),
-    ("0.5..4x2", float, [0.5, 1.0, 2.0, 4.0]),
-    ("-1..1+1", whole_number, [-1, 0, 1]),
-    ("500ms..2s+500ms", seconds, [0.5, 1.0, 1.5, 2.0]),
-    ("uniform(1,2),64", number_or_text, ["uniform(1,2)", 64]),
-    ("normal(512,128,min=16),choice(1,2)", number_or_text, ["normal(512,128,min=16)", "choice(1,2)"]),
-    ("a=3,b=1;c", str, ["a=3,b=1", "c"]),
-    ('{"a":[1,2]},{"b":"x,y"}', str, ['{"a":[1,2]}', '{"b":"x,y"}']),
-    ("../a.jsonl,../b.jsonl", str, ["../a.jsonl", "../b.jsonl"]),
-    ("on,off", on_off, [True, False]),
-    ("wire,aiohttp", one_of(["wire", "aiohttp"]), ["wire", "aiohttp"]),
+CLIENTS = kinds.choice(("wire", "aiohttp"))
+LISTS: list[tuple[str, Kind, list[Any]]] = [
+    ("8", WHOLE, [8]),
+    ("1,2,4", WHOLE, [1, 2, 4]),
+    (" 1 , 2 ", WHOLE, [1, 2]),
+    ("4,1,4", WHOLE, [4, 1]),
+    ("1..64x2", WHOLE, [1, 2, 4, 8, 16, 32, 64]),
+    ("1..50x2", WHOLE, [1, 2, 4, 8, 16, 32]),
+    ("1..8x1.5", WHOLE, [1, 2, 3, 5, 8]),
+    ("10..50+10", WHOLE, [10, 20, 30, 40, 50]),
+    ("1..4+1,8..32*2", WHOLE, [1, 2, 3, 4, 8, 16, 32]),
+    ("5..5+1", WHOLE, [5]),
+    ("0.1..0.5+0.1", NUMBER, [0.1, 0.2, 0.3, 0.4, 0.5]),
+    ("0.5..4x2", NUMBER, [0.5, 1.0, 2.0, 4.0]),
+    ("-1..1+1", WHOLE, [-1, 0, 1]),
+    ("500ms..2s+500ms", TIME, [0.5, 1.0, 1.5, 2.0]),
+    ("uniform(1,2),64", LENGTH, ["uniform(1,2)", 64]),
+    ("normal(512,128,min=16),choice(1,2)", LENGTH, ["normal(512,128,min=16)", "choice(1,2)"]),
+    ("a=3,b=1;c", TEXT, ["a=3,b=1", "c"]),
+    ('{"a":[1,2]},{"b":"x,y"}', TEXT, ['{"a":[1,2]}', '{"b":"x,y"}']),
+    ("../a.jsonl,../b.jsonl", TEXT, ["../a.jsonl", "../b.jsonl"]),
+    ("on,off", SWITCH, [True, False]),
+    ("wire,aiohttp", CLIENTS, ["wire", "aiohttp"]),
 ]
 
 
 @pytest.mark.parametrize(("text", "kind", "expected"), LISTS, ids=[text for text, _, _ in LISTS])
-def test_a_list_is_read(text: str, kind: Any, expected: list[Any]) -> None:
-    assert parse_list(text, kind) == expected
+def test_a_list_is_read(text: str, kind: Kind, expected: list[Any]) -> None:
+    assert grid.parse_values(text, kind) == expected
 
 
 WRONG = [
-    ("1,,2", whole_number, "a value is missing in '1,,2'"),
-    ("", whole_number, "a value is missing in ''"),
-    ("1,x", whole_number, "takes a whole number, not 'x'"),
-    ("1..8", whole_number, "'1..8' does not say in which steps: LOW..HIGH+STEP or LOW..HIGHxFACTOR"),
-    ("8..1+1", whole_number, "'8..1+1' leads nowhere"),
-    ("1..8x1", whole_number, "'1..8x1' leads nowhere"),
-    ("1..8+0", whole_number, "'1..8+0' leads nowhere"),
-    ("0..8x2", whole_number, "'0..8x2' leads nowhere"),
-    ("1..1000000+1", whole_number, "'1..1000000+1' is more than 10,000 values"),
-    ("1,x", float, "takes numbers, a list of them or LOW..HIGH+STEP"),
-    ("a..b+c", str, "'a..b+c' is not a range of numbers"),
-    ("perhaps", on_off, "takes on or off, not 'perhaps'"),
-    ("wire,mesh", one_of(["wire", "aiohttp"]), "takes wire, aiohttp, not 'mesh'"),
+    ("1,,2", WHOLE, "a value is missing in '1,,2'"),
+    ("", WHOLE, "a value is missing in ''"),
+    ("1,x", WHOLE, "takes a whole number, not 'x'"),
+    ("1..8", WHOLE, "'1..8' does not say in which steps: LOW..HIGH+STEP or LOW..HIGHxFACTOR"),
+    ("8..1+1", WHOLE, "'8..1+1' leads nowhere"),
+    ("1..8x1", WHOLE, "'1..8x1' leads nowhere"),
+    ("1..8+0", WHOLE, "'1..8+0' leads nowhere"),
+    ("0..8x2", WHOLE, "'0..8x2' leads nowhere"),
+    ("1..1000000+1", WHOLE, "'1..1000000+1' is more than 10,000 values"),
+    ("1,x", NUMBER, "takes a number, not 'x'"),
+    ("1..x+1", NUMBER, "takes a number, not 'x'"),
+    ("a..b+c", TEXT, "'a..b+c' is not a range of numbers"),
+    ("perhaps", SWITCH, "takes on or off, not 'perhaps'"),
+    ("wire,mesh", CLIENTS, "takes wire or aiohttp, not 'mesh'"),
 ]
 
 
 @pytest.mark.parametrize(("text", "kind", "said"), WRONG, ids=[text or "nothing" for text, _, _ in WRONG])
-def test_what_is_wrong_with_a_list(text: str, kind: Any, said: str) -> None:
+def test_what_is_wrong_with_a_list(text: str, kind: Kind, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
-        parse_list(text, kind)
+        grid.parse_values(text, kind)
 
 
 def test_one_value_of_a_flag_is_a_plain_one() -> None:
-    read = list_of(whole_number)
-    assert read("8") == 8
-    assert read("8,8") == 8
-    assert read("1,2") == ValueList((1, 2))
-    assert not isinstance(read("8"), ValueList)
+    assert grid.parse_list("8", WHOLE) == 8
+    assert grid.parse_list("8,8", WHOLE) == 8
+    assert grid.parse_list("1,2", WHOLE) == grid.ValueList((1, 2))
+    assert not isinstance(grid.parse_list("8", WHOLE), grid.ValueList)
 
 
 def test_a_grid_changes_its_last_list_fastest() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,10 +20,12 @@ from loadstone.metrics.slo import Outcome, parse
 from loadstone.stats import distributions
 from loadstone.sweep import plan, slo_probe, slo_search, strategies
 from loadstone.sweep.run import SweepRun
+from loadstone.sweep.settings import Lists
 from loadstone.sweep.slo_probe import Probe, Tally
 from loadstone.sweep.slo_search import Answer, Range
 from loadstone.sweep.slo_search_page import answer
 from support import virtual_server
+from support.sweeps import sweep_config
 
 RATES = Range(start=1.0, lowest=1 / 1024, highest=1024.0)
 SLOTS = Range(start=1.0, lowest=1.0, highest=1000.0, integers=True)
@@ -355,10 +358,10 @@ def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
     assert found.value == 1.0
 
 
-def simulated_search(path: Path, seed: int = 1, **given: object) -> strategies.SearchResult:
+def simulated_search(path: Path, seed: int = 1, **given: Any) -> strategies.SearchResult:
     config = Config(url="http://x", dataset="random", rate=40.0, seed=seed)
-    asked = {"slo": "ttft.p90<60ms", "probe_max": "1500", "within": "15%", "at_most": 200.0, **given}
-    course = plan.make_plan(asked, config, {}, path)
+    asked = {"slo": "ttft.p90<60ms", "probe_max": 1500, "within": 0.15, "at_most": 200.0, **given}
+    course = plan.make_plan(sweep_config(config, **asked), {}, path)
     campaign = SweepRun(path, course.grid, config)
     assert course.slo_search is not None
     assert campaign.run(course.strategy, virtual_server.go()) == "done"
@@ -371,7 +374,7 @@ TRUE = 77.6
 
 def test_a_search_of_the_simulated_server(tmp_path: Path) -> None:
     """The small form of tests/bench/search.py."""
-    found = simulated_search(tmp_path / "search", probe_max="800", within="25%")
+    found = simulated_search(tmp_path / "search", probe_max=800, within=0.25)
     (outcome,) = found.outcomes
     assert outcome.answer.low is not None
     assert outcome.answer.high is not None
@@ -379,40 +382,41 @@ def test_a_search_of_the_simulated_server(tmp_path: Path) -> None:
     assert [probe.load for probe in outcome.probes] == sorted(probe.load for probe in outcome.probes)
 
 
-REFUSED: list[tuple[dict[str, object], dict[str, object], str]] = [
-    ({"slo": "ttft.p99<1s", "auto": "rate"}, {}, "--auto finds the knee and --slo the most load"),
-    ({"slo": "ttft.p99<1s"}, {"duration": 5.0}, "leave out --duration"),
-    ({"slo": "ttft.p99<1s", "repeat": 3}, {}, "leave out --repeat"),
+REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"slo": "ttft.p99<1s", "auto": "rate"}, {}, "--auto and --slo exclude each other"),
+    ({"slo": "ttft.p99<1s"}, {"duration": 5.0}, "--slo and --duration exclude each other"),
+    ({"slo": "ttft.p99<1s", "repeat": 3}, {}, "--slo and --repeat exclude each other"),
     ({"slo": "ttft.p99<1s", "search": "concurrency"}, {"rate": 1.0}, "--slo concurrency and --rate exclude each other"),
     ({"slo": "goodput>=99%"}, {}, "needs --goodput"),
     ({"slo": "speed<1s"}, {}, "--slo knows no metric 'speed'"),
     ({"slo": "ttft.p99<1s", "at_most": 0.5}, {}, "are not in this order"),
-    ({"slo": "ttft.p99<1s", "within": "much"}, {}, "--within takes a share such as 5%"),
+    ({"slo": "ttft.p99<1s", "within": 0.0}, {}, "--within takes a number above 0, up to 10, not 0"),
+    ({"auto": "concurrency", "search": "rate"}, {}, "--search needs --slo"),
     ({"auto": "concurrency", "at_least": 0.5}, {}, "are not in this order"),
-    ({"within": "5%"}, {}, "--within is for points that are found on the way"),
+    ({"within": 0.05}, {}, "--within needs --slo or --auto: it is for loads that are found on the way"),
     ({"repeat": 0}, {}, "--repeat takes 1 or more"),
 ]
 
 
 @pytest.mark.parametrize(("given", "settings", "said"), REFUSED, ids=[said for *_, said in REFUSED])
 def test_what_makes_no_sense_is_refused(
-    tmp_path: Path, given: dict[str, object], settings: dict[str, object], said: str
+    tmp_path: Path, given: dict[str, Any], settings: dict[str, Any], said: str
 ) -> None:
     config = dataclasses.replace(Config(url="http://x"), **settings)
     with pytest.raises(UsageError) as caught:
-        plan.make_plan(given, config, {}, tmp_path)
+        plan.make_plan(sweep_config(config, **given), {}, tmp_path)
     assert said in str(caught.value)
 
 
 def test_a_search_has_no_list_of_what_it_searches_for(tmp_path: Path) -> None:
-    lists: dict[str, Sequence[object]] = {"rate": [1, 2]}
+    lists: Lists = {"rate": [1, 2]}
     with pytest.raises(UsageError, match="--slo finds its own loads: give --rate one value"):
-        plan.make_plan({"slo": "ttft.p99<1s"}, Config(), lists, tmp_path)  # type: ignore[arg-type]
+        plan.make_plan(sweep_config(Config(), slo="ttft.p99<1s"), lists, tmp_path)
 
 
 def test_which_load_is_searched_for(tmp_path: Path) -> None:
-    def field(config: Config, **given: object) -> object:
-        return plan.make_plan({"slo": "ttft.p99<1s", **given}, config, {}, tmp_path).grid.rule["field"]
+    def field(config: Config, **given: Any) -> object:
+        return plan.make_plan(sweep_config(config, slo="ttft.p99<1s", **given), {}, tmp_path).grid.rule["field"]
 
     assert field(Config()) == "rate"
     assert field(Config(concurrency=4)) == "concurrency"

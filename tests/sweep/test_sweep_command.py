@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
-from loadstone.cli import sweep
 from loadstone.cli.parser import parse
+from loadstone.cli.schema import schema_of
+from loadstone.config import files
 from loadstone.errors import UsageError
 from loadstone.sweep import slo_probe
+from loadstone.sweep.settings import load_sweep
 from support.paths import ROOT
 from support.servers import PATIENCE, Sim, closed_port, command, loadstone, posix, read_json, refused
 
@@ -40,9 +43,7 @@ def rows(folder: str = "sweep") -> list[dict[str, str]]:
 
 def lists(*typed: str) -> dict[str, list[object]]:
     """The lists that a command line gives."""
-    options = parse(["sweep", *typed])
-    settings = {name: value for name, value in vars(options).items() if name != "command"}
-    return sweep.split(settings, getattr(options, "vary", ()), options.kinds)[1]
+    return load_sweep(vars(parse(["sweep", *typed])))[1]
 
 
 TYPED: list[tuple[str, dict[str, list[object]]]] = [
@@ -72,10 +73,10 @@ REFUSED = [
     ("--vary foo=1,2", "--vary takes a flag of `loadstone run` that points can differ in, not 'foo'"),
     ("--vary output=a,b", "--vary takes a flag of `loadstone run` that points can differ in, not 'output'"),
     ("--vary temperature", "--vary takes FLAG=VALUE,VALUE such as temperature=0,1, not 'temperature'"),
-    ("--vary temperature=hot,cold", "--vary temperature: takes numbers, a list of them or"),
+    ("--vary temperature=hot,cold", "--vary temperature: takes a number, not 'hot'"),
     ("-c 1,2 --vary concurrency=4", "--concurrency is given twice"),
     ("-c 1,2 --output-len 1,2,3 --zip", "--zip takes lists of one length"),
-    ("-c 1,2 --grid --zip", "not allowed with argument"),
+    ("-c 1,2 --grid --zip", "--grid and --zip exclude each other"),
     ("-c 1,x", "takes a whole number, not 'x'"),
     ("-c 1,2 --as pdf", "--as takes text, md, html, csv, json, junit for a sweep, not 'pdf'"),
     ("-c 0,1", "at concurrency 0: --concurrency takes 1 or more, not 0"),
@@ -115,6 +116,63 @@ def test_lists_in_a_configuration_file(capsys: Capture, sim: Sim) -> None:
     done = loadstone(capsys, "sweep", "--config", "c.toml", "-o", "sweep", "--no-html", "--quiet", "--as", "json")
     assert done.status == 0, done.err
     assert [row["concurrency"] for row in rows()] == ["1", "2"]
+
+
+FILE: list[tuple[str, str, dict[str, object], dict[str, list[object]]]] = [
+    ("a list", "concurrency: [1, 2]\ngpus: 4", {"gpus": 4}, {"concurrency": [1, 2]}),
+    ("a list of one value", "rate: [3]", {}, {"rate": [3.0]}),
+    ("a text as typed", "concurrency: 1..4x2\ntimeout: 1s,2m", {}, {"concurrency": [1, 2, 4], "timeout": [1.0, 120.0]}),
+    ("one value", "concurrency: 8\ninput-len: normal(512,128)", {"concurrency": 8}, {}),
+    ("a list as a value", "stop: [a, b]", {"stop": ["a", "b"]}, {}),
+    ("vary", "vary: {n-choices: [1, 2], stop: [[a], [b]]}", {}, {"choices": [1, 2], "stop": [["a"], ["b"]]}),
+    ("vary as typed", "vary: ['temperature=0,0.5']", {}, {"temperature": [0.0, 0.5]}),
+    ("lists together", "zip: true\nrepeat: 2\nrest: 2s", {"zip": True, "repeat": 2, "rest": 2.0}, {}),
+    ("a search", "slo: ttft.p99<1s\nsearch: rate\nwithin: 5%", {"slo": "ttft.p99<1s", "within": 0.05}, {}),
+]
+
+
+@pytest.mark.parametrize(("text", "values", "expected"), [case[1:] for case in FILE], ids=[case[0] for case in FILE])
+def test_settings_of_a_sweep_in_a_file(text: str, values: dict[str, object], expected: dict[str, list[object]]) -> None:
+    Path("sweep.yaml").write_text(text, "utf-8")
+    Draft202012Validator(schema_of("sweep")).validate(files.read(Path("sweep.yaml")))
+    config, found = load_sweep({"config": "sweep.yaml"})
+    assert found == expected
+    assert {name: getattr(config, name) for name in values} == values
+
+
+def test_flags_take_precedence_over_lists_of_a_file() -> None:
+    Path("sweep.yaml").write_text("concurrency: [1, 2]\nvary: {temperature: [0, 1]}\nseed: 3\n", "utf-8")
+    assert lists("--config", "sweep.yaml", "-c", "8") == {"temperature": [0.0, 1.0]}
+    assert lists("--config", "sweep.yaml", "--temperature", "0.5") == {"concurrency": [1, 2]}
+    assert lists("--config", "sweep.yaml", "--vary", "seed=1,2") == {"concurrency": [1, 2], "seed": [1, 2]}
+
+
+FILE_REFUSED = [
+    ("concurrency: [1, many]", "sweep.yaml, line 1: --concurrency takes a whole number, not 'many'"),
+    ("seed: 1\nconcurrency: 1,many", "sweep.yaml, line 2: --concurrency takes a whole number, not 'many'"),
+    ("wihtin: 5%", "sweep.yaml, line 1: `sweep` has no setting 'wihtin'; did you mean within?"),
+    ("within: 5%", "sweep.yaml, line 1: --within needs --slo or --auto"),
+    ("repeat: often", "sweep.yaml, line 1: --repeat takes a whole number, not 'often'"),
+    ("vary: {speeed: [1]}", "sweep.yaml, line 1: --vary takes a flag of `loadstone run`"),
+    ("seed: 1\nvary: {seed: [1, 2]}", "sweep.yaml, line 1: --seed is given twice"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), FILE_REFUSED, ids=[text for text, _ in FILE_REFUSED])
+def test_what_is_wrong_in_a_file(capsys: Capture, text: str, said: str) -> None:
+    Path("sweep.yaml").write_text(text, "utf-8")
+    assert said in refused(capsys, "sweep", "--url", "http://127.0.0.1:1", "--config", "sweep.yaml")
+
+
+def test_a_sweep_from_a_saved_run(capsys: Capture, sim: Sim) -> None:
+    load = ("-n", 4, "-c", 2, "--output-len", 3, "--stop", "a", "b", "--temperature", 0.5, "-o", "run", "--no-html")
+    assert loadstone(capsys, "run", "--url", sim.url, *load, "--quiet").status == 0
+    flags = ("--config", "run/run.json", "-c", "1,3", "-o", "sweep", "--quiet")
+    done = loadstone(capsys, "sweep", *flags)
+    assert done.status == 0, done.err
+    assert [(row["concurrency"], row["completed"]) for row in rows()] == [("1", "4"), ("3", "4")]
+    config = read_json(Path("sweep/sweep.json"))["config"]
+    assert (config["output_len"], config["stop"], config["temperature"]) == (3, ["a", "b"], 0.5)
 
 
 def test_a_search_that_nothing_meets(capsys: Capture, sim: Sim, monkeypatch: pytest.MonkeyPatch) -> None:

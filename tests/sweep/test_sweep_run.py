@@ -26,6 +26,7 @@ from loadstone.sweep.pareto import ParetoPoint, pareto_front
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.run import NextRun, SweepRun, next_grid_run, point_config
 from support import virtual_server
+from support.sweeps import sweep_config
 
 FILE = "chat-small"
 CONFIG = Config(url="http://x", dataset="random", requests=20)
@@ -51,7 +52,7 @@ class Log:
 
 
 def campaign(path: Path, lists: dict[str, list[Any]], config: Config = CONFIG, **given: Any) -> SweepRun:
-    return SweepRun(path, plan.make_plan(given, config, lists, path).grid, config)
+    return SweepRun(path, plan.make_plan(sweep_config(config, **given), lists, path).grid, config)
 
 
 def folders(path: Path) -> list[str]:
@@ -167,14 +168,14 @@ CHANGES: list[tuple[dict[str, list[Any]], Config, dict[str, Any], str]] = [
 
 def test_a_search_goes_on_with_more_requests_a_probe_but_not_elsewhere(tmp_path: Path) -> None:
     def searched(**given: Any) -> SweepRun:
-        slo = {"slo": "ttft.p90<1s", "search": "concurrency", "at_most": 8.0, "probe_max": "50", **given}
-        course = plan.make_plan(slo, CONFIG, {}, tmp_path)
+        slo = {"slo": "ttft.p90<1s", "search": "concurrency", "at_most": 8.0, "probe_max": 50, **given}
+        course = plan.make_plan(sweep_config(CONFIG, **slo), {}, tmp_path)
         return SweepRun(tmp_path, course.grid, CONFIG)
 
     made = searched()
     made.run(lambda sweep: None if sweep.points else NextRun(SweepPoint("concurrency-1", {"concurrency": 1})), Log())
-    assert searched(probe_max="5000").sweep.grid.rule["most"] == 5000
-    for given, said in (({"at_most": 9.0}, "(at-most)"), ({"slo": "ttft.p90<2s", "within": "9%"}, "(within, slo)")):
+    assert searched(probe_max=5000).sweep.grid.rule["most"] == 5000
+    for given, said in (({"at_most": 9.0}, "(at-most)"), ({"slo": "ttft.p90<2s", "within": 0.09}, "(within, slo)")):
         with pytest.raises(UsageError, match=re.escape(said)):
             searched(**given)
 
@@ -300,7 +301,7 @@ def test_the_way_to_the_knee_is_a_sweep_that_goes_on(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, requests=100)
 
     def begin() -> tuple[SweepRun, strategies.KneeSearch]:
-        course = plan.make_plan({"auto": "concurrency", "at_most": 128}, config, {}, tmp_path)
+        course = plan.make_plan(sweep_config(config, auto="concurrency", at_most=128), {}, tmp_path)
         assert course.knee_search is not None
         return SweepRun(tmp_path, course.grid, config), course.knee_search
 

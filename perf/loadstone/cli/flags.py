@@ -9,10 +9,6 @@ from typing import Any
 from loadstone.config.flags import Setting, settings_of
 
 
-class ValueList(tuple[Any, ...]):
-    """Several values of a flag that takes one: a sweep runs with each of them."""
-
-
 def add_flags(
     parser: argparse.ArgumentParser, cls: type[Any], lists: bool = False, only: Collection[str] | None = None
 ) -> None:
@@ -21,25 +17,25 @@ def add_flags(
     lists: flags take lists where points of a sweep can differ in them.
     only: names of the fields to add; None for all.
     """
-    groups: dict[str, argparse._ArgumentGroup] = {}
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for setting in settings_of(cls).values():
         if only is not None and setting.field not in only:
             continue
         if setting.group not in groups:
-            groups[setting.group] = parser.add_argument_group(setting.group or None)
+            groups[setting.group] = parser.add_argument_group(setting.group)
         _add_flag(groups[setting.group], setting, lists and setting.kind.lists and setting.flag.vary)
 
 
-def _add_flag(group: argparse._ArgumentGroup, setting: Setting, lists: bool) -> None:
+def _add_flag(group: argparse._ActionsContainer, setting: Setting, lists: bool) -> None:
     flag, options = setting.flag, dict[str, Any](dest=setting.field, help=setting.flag.help.replace("%", "%%"))
     if setting.type is bool:
         # A switch turns its default around.
-        name, action = ("no-" if setting.default else "") + setting.name, str(not setting.default).lower()
-        group.add_argument(f"--{name}", action=f"store_{action}", **options)
+        prefix, action = "--no-" if setting.default else "--", "store_false" if setting.default else "store_true"
+        names = [f"{prefix}{name}" for name in (setting.name, *flag.aliases)]
+        group.add_argument(*names, action=action, **options)
         return
-    names = [*([flag.short] if flag.short else []), f"--{setting.name}"]
-    parse = argument_type(setting)
-    options["type"] = list_of(parse) if lists else parse
+    names = [*([flag.short] if flag.short else []), *(f"--{name}" for name in (setting.name, *flag.aliases))]
+    options["type"] = _argument_type(setting, lists)
     options["metavar"] = flag.metavar or setting.kind.metavar
     if flag.repeat:
         options["action"] = "append"
@@ -53,7 +49,7 @@ def _add_flag(group: argparse._ArgumentGroup, setting: Setting, lists: bool) -> 
         pair.add_argument(f"--no-{setting.name}", dest=setting.field, action="store_false", help=flag.off)
 
 
-def argument_type(setting: Setting) -> Callable[[str], Any]:
+def _argument_type(setting: Setting, lists: bool) -> Callable[[str], Any]:
     """Return the function that parses the text of a setting's flag, for argparse."""
 
     def parse(text: str) -> Any:
@@ -62,18 +58,12 @@ def argument_type(setting: Setting) -> Callable[[str], Any]:
         except ValueError as exc:
             raise argparse.ArgumentTypeError(f"takes {setting.kind.takes}, not {text!r}") from exc
 
-    return parse
-
-
-def list_of(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a type that parses one value as `parse` does, and several values as a `ValueList`."""
-    from loadstone.sweep import grid
-
     def parse_list(text: str) -> Any:
+        from loadstone.sweep import grid
+
         try:
-            values = grid.parse_values(text, parse)
+            return grid.parse_list(text, setting.kind)
         except ValueError as exc:
             raise argparse.ArgumentTypeError(str(exc)) from exc
-        return values[0] if len(values) == 1 else ValueList(values)
 
-    return parse_list
+    return parse_list if lists else parse

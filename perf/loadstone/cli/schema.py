@@ -26,8 +26,14 @@ def schema_of(command: str) -> dict[str, Any]:
     from loadstone.config.schema import Config
 
     title = f"settings of loadstone {command}"
-    if command != "eval":
-        return schema(Config, title, lists=command == "sweep")
+    if command == "sweep":
+        from loadstone.sweep.settings import SweepSettings
+
+        made = schema(Config, title, lists=True)
+        made["properties"] |= schema(SweepSettings, title)["properties"]
+        return made
+    if command == "run":
+        return schema(Config, title)
     from loadstone.evals.settings import Eval
 
     made = schema(Eval, title)

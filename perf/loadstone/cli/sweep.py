@@ -1,6 +1,7 @@
 """`loadstone sweep`: runs over lists of settings, at loads found on the way, or in search of objectives.
 
-sweep/grid.py has the grammar of lists, sweep/plan.py decides what is run, and this file shows the results.
+sweep/settings.py has the settings, sweep/grid.py the grammar of lists, sweep/plan.py decides what is run, and this file
+shows the results.
 """
 
 from __future__ import annotations
@@ -8,21 +9,19 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loadstone.cli.flag_types import duration, number_or_text, whole_number
-from loadstone.cli.flags import ValueList, add_flags
+from loadstone.cli.flags import add_flags
 from loadstone.cli.options import ReportOptions, Shown, read_options
-from loadstone.config.flags import convert, settings_of
-from loadstone.config.schema import Config, flag
+from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 from loadstone.report import output
 from loadstone.report.output import notice
 from loadstone.summary import Summary
-from loadstone.sweep import grid
 from loadstone.sweep.points import Sweep
+from loadstone.sweep.settings import SweepSettings, load_sweep
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -38,61 +37,12 @@ def add(parser: ArgumentParser) -> None:
     """Add the flags of `sweep`, and those of `run` with lists."""
     add_flags(parser, Config, lists=True)
     add_flags(parser, Shown)
-    sweep = parser.add_argument_group("sweep (docs/sweeps.md; every number, length, time and choice may be a list)")
-    sweep.add_argument(
-        "--vary",
-        action="append",
-        metavar="FLAG=LIST",
-        help="list of values for any flag: 'dataset=a.jsonl,b.jsonl'; repeatable",
-    )
-    # How several lists are combined.
-    order = sweep.add_mutually_exclusive_group()
-    order.add_argument(
-        "--grid", dest="order", action="store_const", const="grid", help="run every combination (default)"
-    )
-    order.add_argument(
-        "--zip", dest="order", action="store_const", const="zip", help="run the first values, then the second ones ..."
-    )
-    sweep.add_argument("--repeat", type=whole_number, metavar="N", help="runs of each point (default: 1)")
-    sweep.add_argument("--rest", type=duration, metavar="T", help="pause before each run except the first (default: 0)")
-    sweep.add_argument(
-        "--gpus", type=whole_number, metavar="N", help="GPUs of the server, to report tokens/s per GPU as well"
-    )
-
-    # The loads of a search are found on the way, not listed.
-    search = parser.add_argument_group("search (starts at -c or --rate, else at 1)")
-    loads = ["concurrency", "rate"]
-    search.add_argument(
-        "--auto",
-        nargs="?",
-        const="concurrency",
-        choices=loads,
-        help="double this load until the server saturates, then refine the knee (default: concurrency)",
-    )
-    search.add_argument(
-        "--slo", metavar="TERMS", help="find the highest load that meets 'ttft.p99<500ms tpot.p95<50ms'"
-    )
-    search.add_argument("--search", choices=loads, help="load that --slo searches over (default: rate)")
-    search.add_argument(
-        "--within", metavar="P", help="largest gap between neighbouring loads (default: --slo 5%%, --auto 25%%)"
-    )
-    search.add_argument("--at-least", type=float, metavar="X", help="lowest load to try")
-    search.add_argument("--at-most", type=float, metavar="X", help="highest load to try")
-    search.add_argument(
-        "--max-points", type=whole_number, metavar="N", help="maximum number of loads (default: --slo 40, --auto 16)"
-    )
-    search.add_argument(
-        "--probe-max",
-        type=number_or_text,
-        metavar="N|T",
-        help="maximum requests, or time such as 10m, to decide one load (default: 20000)",
-    )
+    add_flags(parser, SweepSettings)
 
 
 def run(options: Namespace) -> int:
     """Run the sweep, write its files and show its report. Return the exit status."""
     from loadstone.cli import run as run_command
-    from loadstone.config import loading
     from loadstone.engine import run_folder
     from loadstone.sweep import plan
     from loadstone.sweep.run import SweepRun
@@ -100,19 +50,18 @@ def run(options: Namespace) -> int:
     # Everything that can be refused is checked before the first request.
     shown = read_options(Shown, options)
     output.check_new(shown.junit, "--junit")
-    fixed, lists = split(loading.merge_settings(Config, vars(options)), getattr(options, "vary", ()))
-    config = loading.make_config(fixed, shown.config)
+    settings, lists = load_sweep(vars(options))
+    config = settings.run
     render = renderer(shown.view)
     path = Path(config.output) if config.output else run_folder.default_path(config.label or "sweep")
-    sweep_plan = plan.make_plan(vars(options), config, lists, path)
+    sweep_plan = plan.make_plan(settings, lists, path)
     sweep_run = SweepRun(path, sweep_plan.grid, config, notice)
     if sweep_plan.warning:
         notice(sweep_plan.warning)
 
-    rest = getattr(options, "rest", 0.0)
     live = None if shown.quiet else run_command.show_progress
     with run_command.with_server(config) as served:
-        ended = sweep_run.run(sweep_plan.strategy, _run_once(served.url, live), lambda: time.sleep(rest))
+        ended = sweep_run.run(sweep_plan.strategy, _run_once(served.url, live), lambda: time.sleep(settings.rest))
     status = _finish(sweep_run, ended, sweep_plan, render)
     _for_ci(shown, sweep_run.path)
     return status
@@ -231,41 +180,3 @@ def failed_points(sweep: Sweep) -> list[str]:
         return not counts.succeeded or counts.failed > max_error_rate * counts.completed
 
     return [point.name for point in sweep.points if not point.runs or any(map(failed, point.runs))]
-
-
-def split(settings: Mapping[str, Any], vary: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Split settings into those of every run and lists by setting, in the order typed; those of `--vary` come last.
-
-    A list is a `ValueList` of the command line, or a list in a configuration file. Raises ConfigError.
-    """
-    fixed, lists = dict[str, Any](), dict[str, list[Any]]()
-    for name, value in settings.items():
-        setting = settings_of(Config).get(name)
-        # A list in a file, unless it is the setting's own value or the setting is the same for all points.
-        listed = isinstance(value, list) and setting is not None and setting.flag.vary and not setting.takes_list
-        if isinstance(value, ValueList) or listed:
-            lists[name] = list(value)
-        else:
-            fixed[name] = value
-    for text in vary:
-        name, values = parse_vary(text)
-        if name in lists or name in fixed:
-            raise ConfigError(f"--{flag(name)} is given twice: leave it out beside --vary {text}", field=name)
-        lists[name] = values
-    return fixed, lists
-
-
-def parse_vary(text: str) -> tuple[str, list[Any]]:
-    """Parse `FLAG=LIST` into a setting and its values. Raises ConfigError."""
-    typed, equals, values = text.partition("=")
-    plain = typed.strip().lstrip("-").replace("_", "-")
-    setting = next((one for one in settings_of(Config).values() if plain in (one.name, one.field)), None)
-    if not equals or not values:
-        raise ConfigError(f"--vary takes FLAG=VALUE,VALUE such as temperature=0,1, not {text!r}", field="vary")
-    if setting is None or not setting.flag.vary:
-        sentence = f"--vary takes a flag of `loadstone run` that points can differ in, not {typed!r}"
-        raise ConfigError(sentence, field="vary")
-    try:
-        return setting.field, grid.parse_values(values, lambda value: convert(setting, setting.kind.parse(value)))
-    except ValueError as exc:
-        raise ConfigError(f"--vary {typed}: {exc}", field=setting.field) from exc

@@ -32,6 +32,7 @@ class Flag(Struct, frozen=True):
     kind: kind of its value; None for that of the setting's type.
     name: its name without dashes; None for the setting's name with `-` for `_`.
     short: a second name, such as `-n`.
+    aliases: more names of its flag, of other tools.
     metavar: placeholder of the value in --help; None for that of the kind.
     least, above, most: bounds of a number. why: reason for them.
     needs: settings of which one has to be set with this one, and why.
@@ -47,6 +48,7 @@ class Flag(Struct, frozen=True):
     kind: Kind | None = None
     name: str | None = None
     short: str | None = None
+    aliases: tuple[str, ...] = ()
     metavar: str | None = None
     least: float | None = None
     above: float | None = None
@@ -65,10 +67,11 @@ class Flag(Struct, frozen=True):
     def bounds(self) -> str:
         """Return the bounds in words, or an empty text."""
         why = f" ({self.why})" if self.why else ""
+        if self.above is not None:
+            up_to = "" if self.most is None else f", up to {self.most:g}"
+            return f"a number above {self.above:g}{up_to}{why}"
         if self.most is not None:
             return f"{self.least or 0:g} to {self.most:g}{why}"
-        if self.above is not None:
-            return f"a number above {self.above:g}{why}"
         return "" if self.least is None else f"{self.least:g} or more{why}"
 
     def allows(self, value: float) -> bool:

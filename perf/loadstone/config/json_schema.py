@@ -32,7 +32,9 @@ def schema(cls: type[Any], title: str, lists: bool = False) -> dict[str, Any]:
     for setting in settings_of(cls).values():
         value = _value(setting)
         if lists and setting.kind.lists and setting.flag.vary:
-            value = {"anyOf": [value, {"type": "array", "items": value, "minItems": 1}]}
+            # A text is a list as it is typed: 1,2,4 or 1..64x2.
+            text = {"type": "string", "pattern": r"[,;]|\.\."}
+            value = {"anyOf": [value, {"type": "array", "items": value, "minItems": 1}, text]}
         described = {"description": setting.flag.help, **value}
         for name in (setting.name, setting.name.replace("-", "_"), setting.field):
             properties[name] = described

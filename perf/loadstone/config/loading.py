@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from loadstone.config import files
-from loadstone.config.flags import flag_name, from_mapping, settings_of
+from loadstone.config.flags import check, flag_name, from_mapping, settings_of
 from loadstone.config.providers import resolve
 from loadstone.config.redact import HIDDEN
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 
+T = TypeVar("T")
 # Settings of a saved run that the next one does not share.
 _OF_ONE_RUN = ("output",)
 
@@ -42,7 +43,9 @@ def merge_settings(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]
     if isinstance(content.get("config"), dict) and "format" in content:
         return _saved_settings(cls, content["config"], flags, path) | flags
     # Names of the file become those of fields where they are known.
-    fields = {setting.name: name for name, setting in settings_of(cls).items()}
+    fields = {
+        known.replace("_", "-"): name for name, setting in settings_of(cls).items() for known in (name, setting.name)
+    }
     named = {fields.get(key.replace("_", "-"), key): value for key, value in content.items()}
     return named | flags
 
@@ -65,6 +68,17 @@ def _saved_settings(cls: type[Any], saved: dict[str, Any], flags: Mapping[str, A
                 file=path,
             )
     return changed
+
+
+def load_settings(cls: type[T], options: Mapping[str, Any]) -> T:
+    """Return the checked settings of a command: those of its file and its flags. Raises ConfigError.
+
+    options: parsed flags, with the name of the command in `command`.
+    """
+    with located(options.get("config")):
+        settings = from_mapping(cls, merge_settings(cls, options), options["command"])
+        check(settings)
+    return settings
 
 
 @contextlib.contextmanager

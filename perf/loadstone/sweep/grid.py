@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from loadstone.config.kinds import Kind
 from loadstone.config.schema import flag
 from loadstone.errors import ConfigError
 from loadstone.sweep.points import SweepPoint
 
-# Parses one value; raises ValueError, or whatever the parser of the flag raises.
-ValueParser = Callable[[str], Any]
 # Points of a sweep at most: a typing error such as 1..1e9+1 makes no sweep.
 MAX_POINTS = 10_000
 RANGE_FORM = "LOW..HIGH+STEP or LOW..HIGHxFACTOR, such as 10..50+10 or 1..64x2"
@@ -26,12 +25,19 @@ _OPEN, _CLOSE = "([{", ")]}"
 _LONGEST = 80
 
 
-def parse_values(text: str, parse_value: ValueParser) -> list[Any]:
-    """Return the values of a list, each once, in their order.
+class ValueList(tuple[Any, ...]):
+    """Several values of a setting that takes one: a sweep runs with each of them."""
 
-    Raise ValueError for a list that is not valid, and what `parse_value` raises.
-    """
-    values = [value for part in split(text) for value in _parse_part(part, parse_value)]
+
+def parse_list(text: str, kind: Kind) -> Any:
+    """Return the value that a text is, or a `ValueList`. Raises ValueError with what to type."""
+    values = parse_values(text, kind)
+    return values[0] if len(values) == 1 else ValueList(values)
+
+
+def parse_values(text: str, kind: Kind) -> list[Any]:
+    """Return the values of a list, each once, in their order. Raises ValueError with what to type."""
+    values = [value for part in split(text) for value in _parse_part(part, kind)]
     return [value for index, value in enumerate(values) if value not in values[:index]]
 
 
@@ -56,17 +62,24 @@ def _split_at(text: str, mark: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def _parse_part(text: str, parse_value: ValueParser) -> Iterator[Any]:
+def _parse_value(text: str, kind: Kind) -> Any:
+    try:
+        return kind.parse(text)
+    except ValueError as exc:
+        raise ValueError(f"takes {kind.takes}, not {text!r}") from exc
+
+
+def _parse_part(text: str, kind: Kind) -> Iterator[Any]:
     """Yield the value that a part of a list is, or the values of a range, up to its end if a step leads there."""
     match = _RANGE.fullmatch(text)
     if not match or "/" in text:  # a path may go up: ../prompts.jsonl
-        yield parse_value(text)
+        yield _parse_value(text, kind)
         return
     if match["step"] is None:
         raise ValueError(f"{text!r} does not say in which steps: {RANGE_FORM}")
     adds = match["how"] == "+"
-    low, high = parse_value(match["low"]), parse_value(match["high"])
-    step = parse_value(match["step"]) if adds else float(match["step"])
+    low, high = _parse_value(match["low"], kind), _parse_value(match["high"], kind)
+    step = _parse_value(match["step"], kind) if adds else float(match["step"])
     if not all(isinstance(number, int | float) for number in (low, high, step)):
         raise ValueError(f"{text!r} is not a range of numbers: {RANGE_FORM}")
     forward = step > 0 if adds else step > 1 and low > 0
