@@ -20,7 +20,7 @@ from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy, retry_after
 from loadstone.engine.runner import Runner
 from loadstone.engine.sender import Endpoint, Sender
-from loadstone.records import Failure, Prompt, Record, Usage
+from loadstone.records import Failure, FailureCause, Prompt, Record, Usage
 from loadstone.results import measure
 from loadstone.schedule import plan
 from loadstone.schedule.partition import Partition
@@ -165,7 +165,9 @@ def test_what_was_answered_or_cannot_help_is_not_asked_again(kind: Any) -> None:
     assert run.told() == [(0, 0, kind, False)]
 
 
-@pytest.mark.parametrize("reply", [(429, []), (500, []), (502, []), (504, []), (529, []), Failure("connect", "lost")])
+@pytest.mark.parametrize(
+    "reply", [(429, []), (500, []), (502, []), (504, []), (529, []), Failure(FailureCause.CONNECT, "lost")]
+)
 def test_what_may_pass_is_asked_again(reply: Reply) -> None:
     run = Run(ONE, first_fail(1, reply), RetryPolicy(max_retries=3))
     run.go()
@@ -238,7 +240,9 @@ def test_a_stop_does_not_wait_for_retries() -> None:
 
 
 def test_a_stop_at_the_very_instant_of_a_failure_does_not_wait_for_retries() -> None:
-    run = Run(Load(concurrency=1), lambda _: Failure("connect", "lost"), RetryPolicy(max_retries=3, max_wait=60))
+    run = Run(
+        Load(concurrency=1), lambda _: Failure(FailureCause.CONNECT, "lost"), RetryPolicy(max_retries=3, max_wait=60)
+    )
     keep = run.runner.sender._on_record
 
     def stop(record: Record) -> None:

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct
 
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.engine.requests import PreparedRequest
-from loadstone.records import Choice, Failure, FailureKind, Phase, Record
+from loadstone.records import Choice, Failure, FailureCause, Phase, Record
 from loadstone.transport import Clock, Exchange
 from loadstone.units import NS_PER_S
 
@@ -203,18 +203,18 @@ class InFlightRequest:
         ttft = limits.ttft if last is None else None
         idle = limits.idle if last is not None else None
         cancel = limits.cancel_after if self.cancelled else None
-        waits: tuple[tuple[int, float | None, FailureKind, str], ...] = (
-            (self.started_at, limits.total, "timeout", "not complete after {:g} s (--timeout)"),
-            (sent, ttft, "timeout", "no output after {:g} s (--ttft-timeout)"),
-            (last or 0, idle, "timeout", "no output for {:g} s (--idle-timeout)"),
-            (sent, cancel, "cancelled", "cancelled after {:g} s (--cancel-after)"),
+        waits: tuple[tuple[int, float | None, FailureCause, str], ...] = (
+            (self.started_at, limits.total, FailureCause.TIMEOUT, "not complete after {:g} s (--timeout)"),
+            (sent, ttft, FailureCause.TIMEOUT, "no output after {:g} s (--ttft-timeout)"),
+            (last or 0, idle, FailureCause.TIMEOUT, "no output for {:g} s (--idle-timeout)"),
+            (sent, cancel, FailureCause.CANCELLED, "cancelled after {:g} s (--cancel-after)"),
         )
 
         # The earliest instant (ns) at which the request ends unless it makes progress, and its failure then.
         ends = [
             (start + wait * NS_PER_S, kind, text.format(wait)) for start, wait, kind, text in waits if wait is not None
         ]
-        due, kind, text = min(ends, default=(float("inf"), "timeout", ""))
+        due, kind, text = min(ends, default=(float("inf"), FailureCause.TIMEOUT, ""))
         # The idle limit begins with the first output, whenever that comes: look again after it.
         if limits.idle is not None and last is None:
             due = min(due, now + limits.idle * NS_PER_S)

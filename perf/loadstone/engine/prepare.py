@@ -21,7 +21,6 @@ from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.dataset import resolve
 from loadstone.engine import preflight
-from loadstone.engine.preflight import Server
 from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.sender import Endpoint
 from loadstone.errors import ConfigError, Notice, UsageError
@@ -29,6 +28,7 @@ from loadstone.host import timer
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
+from loadstone.summary import ServerInfo
 from loadstone.transport import Options, Transport, address
 from loadstone.transport.factory import choose_arrival_clock, open_transport, tls_context
 from loadstone.units import NS_PER_S
@@ -49,7 +49,7 @@ class PreparedRun(Struct, frozen=True):
     requests: PreparedRequests
     endpoints: list[Endpoint]
     models: list[str]
-    servers: list[Server] = []
+    servers: list[ServerInfo] = []
 
 
 @contextlib.asynccontextmanager

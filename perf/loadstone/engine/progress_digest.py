@@ -9,12 +9,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
 from loadstone.metrics.columns import NOT_COMPLETED
 from loadstone.metrics.request_slo import tally
-from loadstone.records import Record
+from loadstone.records import Failure, FailureCause, Record
 from loadstone.units import NS_PER_S
 
 # The lowest bin begins at _LOW ns; each is _WIDTH wider by the logarithm; _BINS of them reach past six hours.
@@ -62,7 +63,7 @@ class Progress(Struct, frozen=True, kw_only=True, tag=True):
     ttft, gap, tpot, latency: counts by bin of `count_bins`.
     loop_lags, send_lags: counts by bin of the event loop's lag and of the send lag.
     kinds: failures by kind.
-    failures: (kind, message, count) of the most frequent ones.
+    failures: the most frequent ones, with their numbers.
     slos: by name, see `metrics.request_slo.tally`.
     cpu: fraction of one core.
     core_wait: fraction of the time in which the process was ready but had no core; None: unknown here.
@@ -87,7 +88,7 @@ class Progress(Struct, frozen=True, kw_only=True, tag=True):
     core_wait: float | None = None
     loop_lags: dict[int, int] = {}
     send_lags: dict[int, int] = {}
-    failures: list[tuple[str, str, int]] = []
+    failures: list[tuple[Failure, int]] = []
     slos: dict[str, tuple[int, int]] = {}
 
 
@@ -160,7 +161,11 @@ def digest_records(
             latencies.append(end - record.sent)
 
     errors = [record.error for record in records if record.error is not None]
-    failures = Counter((error.kind, error.message[:MESSAGE]) for error in errors if error.kind != "cancelled")
+    failures = Counter(
+        msgspec.structs.replace(error, message=error.message[:MESSAGE])
+        for error in errors
+        if error.kind is not FailureCause.CANCELLED
+    )
     return Progress(
         worker=worker,
         at=at,
@@ -172,6 +177,6 @@ def digest_records(
         tpot=count_bins(tpots),
         latency=count_bins(latencies),
         kinds=Counter(error.kind for error in errors),
-        failures=[(kind, message, count) for (kind, message), count in failures.most_common(DISTINCT)],
+        failures=failures.most_common(DISTINCT),
         slos=tally(records, slos) if slos else {},
     )

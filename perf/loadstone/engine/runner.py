@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from loadstone.engine.in_flight import InFlightRequest
 from loadstone.engine.requests import PreparedRequest
 from loadstone.engine.sender import Sender
-from loadstone.records import Failure, Phase
+from loadstone.records import Failure, FailureCause, Phase
 from loadstone.schedule.arrivals import Offsets
 from loadstone.schedule.partition import Partition
+from loadstone.summary import EndReason
 from loadstone.units import NS_PER_S
 
 # Waits until an instant of the run's clock (ns); may return early.
@@ -89,11 +90,11 @@ class Runner:
         self._thinking: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
         self.origin = 0
-        self.ended = "done"
+        self.ended = EndReason.DONE
         self.stopping = False
         self.unsent_turns = 0
 
-    async def run(self, origin: int | None = None) -> str:
+    async def run(self, origin: int | None = None) -> EndReason:
         """Run to the end. Return why it ended: `done`, `duration`, `stages` or the reason given to `stop`.
 
         origin: when the run begins, ns of the clock; at once if None.
@@ -113,7 +114,7 @@ class Runner:
 
         if self.stopping and self._due is not None:
             # Arrivals that were due but got no slot before the run was stopped have a record too.
-            failure = Failure("stopped", f"waiting for a slot when the run ended ({self.ended})")
+            failure = Failure(FailureCause.STOPPED, f"waiting for a slot when the run ended ({self.ended})")
             for ordinal in self._overdue(self._due, self._stopped_at):
                 due_at = self.origin + int(self._due[ordinal])
                 prepared = self.sender.first_request(self._partition.position(ordinal))
@@ -133,7 +134,7 @@ class Runner:
         """Return how many arrivals wait for a slot."""
         return 0 if self._due is None else len(self._overdue(self._due, self.now))
 
-    def stop(self, reason: str, grace: float = 0.0) -> None:
+    def stop(self, reason: EndReason, grace: float = 0.0) -> None:
         """Stop sending. Requests in flight have `grace` seconds to end, then they are cancelled.
 
         A second call may shorten the grace; the reason of the first call stays.
@@ -146,7 +147,7 @@ class Runner:
             for waiting in (self._dispatcher, *self._thinking):
                 if waiting is not None:
                     waiting.cancel()
-        failure = Failure("stopped", f"in flight when the run ended ({reason})")
+        failure = Failure(FailureCause.STOPPED, f"in flight when the run ended ({reason})")
         self._call_later(grace, self.sender.cancel_all, failure)
 
     def set_concurrency(self, slots: int) -> None:
@@ -179,7 +180,7 @@ class Runner:
             await self._open_slots()
         if self._plan.end is not None:
             await self._until(self.origin + self._plan.end)
-            self.stop("stages", self._grace)
+            self.stop(EndReason.STAGES, self._grace)
 
     async def _open_slots(self) -> None:
         """Open as many slots as the level asks for, but not more than there are requests.
@@ -208,7 +209,7 @@ class Runner:
                     self._total += 1
                     self._warmup_sent += 1
                 if self._next >= self._total and load.cooldown_time and not self._cooling_down:
-                    self._start_cooldown("done")
+                    self._start_cooldown(EndReason.DONE)
             if self.stopping or (self._total is not None and self._next >= self._total):
                 break
 
@@ -246,7 +247,7 @@ class Runner:
     def _end_open_loop(self, slots: asyncio.Semaphore, arrivals: int) -> None:
         """Stop an open loop whose time has passed, unless an arrival is late although there are free slots."""
         if slots.locked() or self._next >= arrivals:
-            self.stop("stages" if self._plan.load.stages else "duration", self._grace)
+            self.stop(EndReason.STAGES if self._plan.load.stages else EndReason.DURATION, self._grace)
         else:
             self._call_later(LAST / NS_PER_S, self._end_open_loop, slots, arrivals)
 
@@ -261,7 +262,7 @@ class Runner:
         self._sending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._error = self._error or error
-            self.stop("error")
+            self.stop(EndReason.ERROR)
 
     # One position: a request, or a whole conversation
 
@@ -281,7 +282,9 @@ class Runner:
                 # An arrival of an open loop was due. In a closed loop nobody had asked for the next request yet.
                 if self._due is not None:
                     request = self._build(ordinal, 0, prepared, due)
-                    failure = Failure("stopped", f"held back by --rpm or --tpm when the run ended ({self.ended})")
+                    failure = Failure(
+                        FailureCause.STOPPED, f"held back by --rpm or --tpm when the run ended ({self.ended})"
+                    )
                     self.sender.record(request, failure, len(later))
                 return
             if allowed_at != ready_at:
@@ -371,7 +374,7 @@ class Runner:
     def _call_later(self, seconds: float, call: Callable[..., None], *arguments: object) -> None:
         self._timers.append(self._loop.call_later(max(0.0, seconds), call, *arguments))
 
-    def _start_cooldown(self, reason: str) -> None:
+    def _start_cooldown(self, reason: EndReason) -> None:
         """Keep up the load, unmeasured, while the last measured requests end; then stop for `reason`."""
         self._cooling_down = True
         self._total = None

@@ -18,7 +18,7 @@ from loadstone.engine.in_flight import InFlightRequest, TimeLimits, Timeouts
 from loadstone.engine.rate_limit import RateLimiter
 from loadstone.engine.requests import PreparedRequest, PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
-from loadstone.records import Failure, Phase, Record, next_prompt
+from loadstone.records import Failure, FailureCause, Phase, Record, next_prompt
 from loadstone.schedule.plan import Plan
 from loadstone.text import clean
 from loadstone.transport import Clock, Transport, TransportError
@@ -241,7 +241,9 @@ class Sender:
             if not self.closing:
                 ready_at, tokens = await self.wait_for_limits(request.prepared, ready_at, wait_until)
             if self.closing:
-                self.record(request, Failure("stopped", "waiting for its retry when the run ended"), turns_left)
+                self.record(
+                    request, Failure(FailureCause.STOPPED, "waiting for its retry when the run ended"), turns_left
+                )
                 return request
             await self.send(request, ready_at, turns_left)
 
@@ -263,7 +265,7 @@ class Sender:
             # Remove what was parsed of the response. The times of the exchange stay.
             request.response = ResponseParser(API(), stream=request.prepared.streamed)
             request.retry_in = None
-            error = Failure("protocol", f"recording the response failed: {type(exc).__name__}: {clean(exc)}")
+            error = Failure(FailureCause.PROTOCOL, f"recording the response failed: {type(exc).__name__}: {clean(exc)}")
             record = request.to_record(error, self.origin, None, turns_left, self._worker)
             self._on_record(record)
         self.written += 1

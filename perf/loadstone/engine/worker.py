@@ -27,8 +27,9 @@ from loadstone.engine.sender import Sender
 from loadstone.host import timer
 from loadstone.host.client_health import ClientHealth
 from loadstone.host.timer import Timer
-from loadstone.records import Failure, Record
+from loadstone.records import Record
 from loadstone.schedule.partition import Partition
+from loadstone.summary import EndReason
 from loadstone.units import NS_PER_S
 
 # Seconds between two progress reports.
@@ -46,16 +47,16 @@ class WorkerResult(Struct, frozen=True, kw_only=True, tag=True):
     unsent_turns: later turns of conversations that there was no time for.
     client: figures of this process, see `client_health.ClientHealth.stop`.
     delayed: requests that the rate limits delayed, and by how many ns in total.
-    write_failed: True if the records could not all be written; `ended` names the error then.
+    write_error: why the records could not all be written; None if they were.
     """
 
     worker: int
-    ended: str
+    ended: EndReason
     written: int
     unsent_turns: int
     client: dict[str, float | None]
     delayed: tuple[int, int] = (0, 0)
-    write_failed: bool = False
+    write_error: str | None = None
 
 
 class RunEnd(Struct, frozen=True):
@@ -66,7 +67,7 @@ class RunEnd(Struct, frozen=True):
     results: of each worker that ended by itself.
     """
 
-    ended: str
+    ended: EndReason
     because: str | None
     results: list[WorkerResult]
 
@@ -148,7 +149,7 @@ class Worker:
         """Return the number of requests in flight."""
         return len(self.runner.sender.in_flight)
 
-    def stop(self, reason: str, grace: float) -> None:
+    def stop(self, reason: EndReason, grace: float) -> None:
         """Stop sending; requests in flight have `grace` seconds to end."""
         self.runner.stop(reason, grace)
 
@@ -173,9 +174,9 @@ class Worker:
         if on_progress:
             on_progress(self._progress())
         # The error may have come with the last of the records.
-        write_error = self._recorder.error
-        if write_error is not None:
-            ended = _write_error(write_error)
+        write_error = None
+        if (error := self._recorder.error) is not None:
+            ended, write_error = EndReason.ERROR, f"cannot write records: {error.strerror}"
         result = WorkerResult(
             worker=self._worker,
             ended=ended,
@@ -183,9 +184,9 @@ class Worker:
             unsent_turns=self.runner.unsent_turns,
             client=client,
             delayed=(0, 0) if self._rate_limiter is None else self._rate_limiter.delayed,
-            write_failed=write_error is not None,
+            write_error=write_error,
         )
-        return RunEnd(ended, None, [result])
+        return RunEnd(ended, write_error, [result])
 
     def close(self) -> None:
         """Close the file of records, when all of them are written."""
@@ -196,12 +197,12 @@ class Worker:
         """Write a record without secrets. If it raises, nothing of the record is written."""
         if record.error is not None:
             message = secrets.hide_secrets(record.error.message, self._secrets)
-            record = msgspec.structs.replace(record, error=Failure(record.error.kind, message))
+            record = msgspec.structs.replace(record, error=msgspec.structs.replace(record.error, message=message))
         self._recorder.add(record)
         if self._on_progress and not record.superseded:
             self._unreported.append(record)
         if self._recorder.error is not None and not self.runner.stopping:
-            self.runner.stop(_write_error(self._recorder.error))
+            self.runner.stop(EndReason.ERROR)
 
     async def _report_progress(self, on_progress: OnProgress) -> None:
         while True:
@@ -244,8 +245,3 @@ class Worker:
             loop_lags=count_bins(loop_lags),
             send_lags=count_bins(send_lags),
         )
-
-
-def _write_error(error: OSError) -> str:
-    """Return the end reason of a run whose records could not be written."""
-    return f"cannot write records: {error.strerror}"

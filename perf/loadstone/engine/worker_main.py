@@ -33,6 +33,7 @@ from loadstone.engine.worker_messages import (  # fmt: skip
 )
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
+from loadstone.summary import EndReason
 
 
 def main() -> None:
@@ -98,7 +99,7 @@ async def _follow_parent(worker: Worker, channel: _ParentChannel) -> None:
             worker.runner.set_concurrency(message.slots)
         elif isinstance(message, Stop):
             worker.runner.stop(message.reason, message.grace)
-    worker.runner.stop("orphaned", 0.0)
+    worker.runner.stop(EndReason.ORPHANED, 0.0)
 
 
 class _ParentChannel:

@@ -20,6 +20,7 @@ from loadstone.engine.worker import WorkerResult
 from loadstone.records import Prompt
 from loadstone.schedule.partition import Partition
 from loadstone.schedule.plan import DatasetShape, Load, Plan
+from loadstone.summary import EndReason
 
 # Bytes of the length in front of each message.
 LENGTH_BYTES = 4
@@ -112,7 +113,7 @@ class SetConcurrency(Struct, frozen=True, tag=True):
 class Stop(Struct, frozen=True, tag=True):
     """Stop sending; requests in flight have `grace` seconds to end. A second one may shorten the grace."""
 
-    reason: str
+    reason: EndReason
     grace: float
 
 

@@ -30,6 +30,7 @@ from loadstone.engine.worker_messages import (  # fmt: skip
 from loadstone.errors import UsageError
 from loadstone.host import child_process, timer
 from loadstone.schedule.partition import Partition, known_total, split_plan
+from loadstone.summary import EndReason
 
 # ns from the start signal to the beginning of the run: each process has the signal by then.
 START_DELAY = 100_000_000
@@ -77,7 +78,7 @@ class WorkerPool:
             for partition in self._partitions
         ]
         self._workers: list[WorkerProcess] = []
-        self._stop_reason: str | None = None
+        self._stop_reason: EndReason | None = None
         self._kill_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -85,7 +86,7 @@ class WorkerPool:
         """Return the number of requests in flight in all workers."""
         return sum(worker.in_flight for worker in self._workers)
 
-    def stop(self, reason: str, grace: float) -> None:
+    def stop(self, reason: EndReason, grace: float) -> None:
         """Stop sending; requests in flight have `grace` seconds to end. Workers that hang longer are killed."""
         if self._stop_reason is None:
             self._stop_reason = reason
@@ -136,18 +137,20 @@ class WorkerPool:
         results = [worker.result for worker in self._workers if worker.result is not None]
         if lost:
             number = f"{lost[0].worker + 1} of {len(self._workers)}"
-            return RunEnd("worker", f"worker process {number} died: {lost[0].exit_text}", results)
-        write_error = next((result.ended for result in results if result.write_failed), None)
-        special = next((result.ended for result in results if result.ended != "done"), "done")
-        return RunEnd(write_error or self._stop_reason or special, None, results)
+            return RunEnd(EndReason.WORKER, f"worker process {number} died: {lost[0].exit_text}", results)
+        write_error = next((result.write_error for result in results if result.write_error), None)
+        if write_error is not None:
+            return RunEnd(EndReason.ERROR, write_error, results)
+        special = next((result.ended for result in results if result.ended is not EndReason.DONE), EndReason.DONE)
+        return RunEnd(self._stop_reason or special, None, results)
 
     async def _follow(self, worker: WorkerProcess) -> None:
         """Wait for the end of a worker. Stop the others if it died or could not write its records."""
         await worker.receiving
         if worker.result is None:
-            self.stop("worker", min(self._grace, KILL_AFTER))
+            self.stop(EndReason.WORKER, min(self._grace, KILL_AFTER))
             worker.died_at = self._stopped_at - self._origin  # nothing is due after a stop, however long a worker hung
-        elif worker.result.write_failed:
+        elif worker.result.write_error is not None:
             self.stop(worker.result.ended, 0.0)
 
 

@@ -15,6 +15,7 @@ from loadstone.host import ceiling, machine
 from loadstone.host.client_health import allowed_cores
 from loadstone.schedule import worker_count
 from loadstone.schedule.partition import split_plan
+from loadstone.summary import EndReason
 from loadstone.transport import address
 from loadstone.units import NS_PER_S
 
@@ -31,7 +32,7 @@ class Workers(Protocol):
     def in_flight(self) -> int:
         """Return the number of requests in flight."""
 
-    def stop(self, reason: str, grace: float) -> None:
+    def stop(self, reason: EndReason, grace: float) -> None:
         """Stop sending; requests in flight have `grace` seconds to end."""
 
     async def run(self, on_progress: OnProgress | None, *, on_start: OnStart = lambda _: None) -> RunEnd:
@@ -82,7 +83,7 @@ def interrupts(run: Workers, grace: float, notice: Callable[[str], None]) -> Ite
         if calls == 1:
             waiting = f"stopping: waiting up to {grace:g} s for {run.in_flight} requests in flight"
             notice(f"{waiting}; Ctrl-C again cuts them off")
-        run.stop("interrupted", grace if calls == 1 else 0.0)
+        run.stop(EndReason.INTERRUPTED, grace if calls == 1 else 0.0)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     before = [signal.getsignal(number) for number in numbers]

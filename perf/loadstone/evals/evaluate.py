@@ -105,7 +105,7 @@ async def evaluate(
         state = msgspec.structs.replace(
             prepared.state,
             ended=eval_json.now(),
-            interrupted=any(run.run.get("ended") != "done" for run in runs),
+            interrupted=any(run.run.ended != "done" for run in runs),
             runs=[path.name for path in answers.runs(folder)],
             counts=counts,
             failures=failures,

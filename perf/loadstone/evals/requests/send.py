@@ -52,7 +52,7 @@ async def infer(
     done: list[Result] = []
     for api, batch in by_api.items():
         done.append(await _run(batch, dataclasses.replace(load, api=api), folder, notice, live))
-        if done[-1].summary.run.get("ended") != "done":
+        if done[-1].summary.run.ended != "done":
             break
     return done
 
