@@ -24,6 +24,7 @@ from loadstone.live import lines
 from loadstone.live import terminal as screen
 from loadstone.live.display import REFRESH
 from loadstone.live.progress import RunProgress
+from support.records import run_info
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 example = import_module("example")
@@ -34,7 +35,7 @@ MOST, STEPS, REQUESTS = 0.004, 1500, 20
 def cost(workers: int, width: int) -> tuple[float, float]:
     """Shares of a core that refreshes and pulses take while `workers` processes tell of their requests."""
     run, records, rng = example.run(), example.records(), random.Random(1)
-    progress, slos = RunProgress(example.plan(), None, run), run["config"]["goodput"]
+    progress, slos = RunProgress(example.plan(), None, run_info(run)), run["config"]["goodput"]
     lags = count_bins([rng.expovariate(1 / 2e5) for _ in range(15)])
     reader, writer = os.openpty()
     threading.Thread(target=_drain, args=(reader,), daemon=True).start()

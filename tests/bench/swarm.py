@@ -170,8 +170,8 @@ def closed(where: Site) -> None:
         hold("requests in Locust's CSV", csv == total, csv)
         steady = made.summary["steady"]["rates"]["concurrency"]
         hold("in flight while steady", abs(steady - USERS) < 0.05 * USERS, steady)
-        print(f"  clocks: {made.run['clocks']}")
-        print(f"  client: {made.run['client']}")
+        print(f"  clocks: {made.run.clocks}")
+        print(f"  client: {made.run.client}")
 
 
 def rate(where: Site) -> None:
@@ -216,11 +216,11 @@ def losses(where: Site) -> None:
         status = master.wait()
         seen, summary = made.truth(), made.summary
         records = made.records()
-        for sentence in made.run["lost"]:
+        for sentence in made.run.lost:
             print(f"  {sentence}")
         hold("exit status", status == 1, status)
         hold("verdict", summary["verdict"]["status"] == "invalid", summary["verdict"]["status"])
-        hold("the loss is named, and only that", len(made.run["lost"]) == 1, len(made.run["lost"]))
+        hold("the loss is named, and only that", len(made.run.lost) == 1, len(made.run.lost))
         kept = {record.worker: 0 for record in records}
         for record in records:
             kept[record.worker] += record.error is None
@@ -258,9 +258,9 @@ def web(where: Site) -> None:
         counts, seen = made.summary["counts"], made.truth()
         total = counts["completed"] + counts["stopped"]
         hold("requests in the report, and at the server", total == len(seen), (total, len(seen)))
-        hold("ended", made.run["ended"] == "duration", made.run["ended"])
+        hold("ended", made.run.ended == "duration", made.run.ended)
         begun = sorted(record.sent for record in made.records() if record.sent is not None)
-        print(f"  most users: {made.run['config']['concurrency']}, {begun[-1] / 1e9:.0f} s")
+        print(f"  most users: {made.run.config.concurrency}, {begun[-1] / 1e9:.0f} s")
 
 
 PARTS: dict[str, Callable[[Site], None]] = {"closed": closed, "rate": rate, "losses": losses, "web": web}

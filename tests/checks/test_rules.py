@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import re
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -12,11 +13,14 @@ import pytest
 
 from loadstone.checks.resources import open_files_advice
 from loadstone.checks.rules import examine, judge
+from loadstone.metrics.measure import count_lacking
+from loadstone.records import Failure, FailureCause, Resource
 from loadstone.report import run_tables
 from loadstone.summary import Counts, Doubt, Metric, Summary, Window
 from loadstone.transport import Target
 from loadstone.transport.common import connect_failure
 from support.paths import ROOT
+from support.records import run_info
 
 HOST = {"cores": 8, "allowed_cores": list(range(8)), "open_files": 1024, "local_ports": [101, 200]}
 RUN: dict[str, Any] = {"began": "2025-01-01", "ended": "done", "config": {"concurrency": 8}, "host": HOST}
@@ -50,7 +54,7 @@ def steady(concurrency: float | None) -> Window:
 
 def summary(**changes: Any) -> Summary:
     sound = Summary(
-        run=RUN,
+        run=run_info(RUN),
         counts=counts(),
         duration=10.0,
         metrics=METRICS,
@@ -60,6 +64,8 @@ def summary(**changes: Any) -> Summary:
         client={"loop_lag_mean": 0.0001, "loop_lag_p99": 0.001, "cpu_share": 0.3, "run_queue_share": 0.01},
         checks={"little": 1.0, "shared_reads": 0.0, "length_missed": 0.0, "rate_ratio": 1.0},
     )
+    if "run" in changes:
+        changes["run"] = run_info(changes["run"])
     return msgspec.structs.replace(sound, **changes)
 
 
@@ -80,14 +86,14 @@ def checks(**figures: float | None) -> dict[str, Any]:
 
 def clock(error: float) -> dict[str, Any]:
     told = [
-        {"worker": 0, "host": "a", "offset": 0.3, "error": 0.0001},
-        {"worker": 1, "host": "b", "offset": 0.0, "error": error},
+        {"worker": "0", "host": "a", "offset": 0.3, "error": 0.0001},
+        {"worker": "1", "host": "b", "offset": 0.0, "error": error},
     ]
     return {"run": RUN | {"clocks": told}}
 
 
-def failing(message: str) -> dict[str, Any]:
-    return {"failures": [("connect", f"10.0.0.1:80: {message}", 7), ("timeout", "no output", 1)]}
+def lacking(resource: Resource) -> dict[str, Any]:
+    return {"counts": msgspec.structs.replace(counts(), lacking={resource: 7})}
 
 
 def only(changes: dict[str, Any]) -> Doubt:
@@ -118,7 +124,7 @@ def test_a_sound_run_is_valid() -> None:
         ({"run": RUN | {"ended": "interrupted"}}, "ended early", "suspect", "interrupted", "a whole run"),
         ({"run": RUN | {"ended": "saturated"}}, "ended early", "suspect", "saturated", "a whole run"),
         ({"run": RUN | {"ended": "errors"}}, "ended early", "suspect", "errors", "a whole run"),
-        ({"run": RUN | {"ended": "disk is full"}}, "ended early", "suspect", "disk is full", "a whole run"),
+        ({"run": RUN | {"ended": "disk is full"}}, "ended early", "suspect", "error", "a whole run"),
         (client(cpu_share=0.81), "client CPU", "suspect", "81%", "80%"),
         (client(cpu_share=0.96), "client CPU", "invalid", "96%", "80%"),
         (client(run_queue_share=0.06), "wait for a core", "suspect", "6%", "5%"),
@@ -136,8 +142,8 @@ def test_a_sound_run_is_valid() -> None:
         ({"run": RUN | {"ceiling": {"share": 0.85}}}, "share of this machine's ceiling", "suspect", "85%", "80%"),
         ({"run": RUN | {"ended": "worker"}}, "lost workers", "invalid", "a worker process died", "none"),
         ({"run": RUN | {"lost": ["w1: batch 3", "w2"]}}, "lost workers", "invalid", "w1: batch 3; w2", "none"),
-        (failing("too many open files; raise"), "open files", "invalid", "7 requests failed", "1024 files"),
-        (failing("no local port is free; use"), "local ports", "invalid", "7 requests failed", "0"),
+        (lacking(Resource.OPEN_FILES), "open files", "invalid", "7 requests failed", "1024 files"),
+        (lacking(Resource.LOCAL_PORTS), "local ports", "invalid", "7 requests failed", "0"),
         (checks(opened_a_minute=81.0), "local ports", "suspect", "81 connections opened in a minute", "80% of 100"),
         (clock(0.051), "clocks", "suspect", "51.0 ms on b", "50.0 ms"),
         (clock(0.251), "clocks", "invalid", "251.0 ms on b", "50.0 ms"),
@@ -215,9 +221,11 @@ def test_a_doubt(changes: dict[str, Any], what: str, severity: str, measured: st
         checks(drift_ttft=0.5, drift_ttft_margin=0.4),
         checks(drift_ttft=None, drift_ttft_margin=None),
         checks(warmup_ttft=130.0, warmup_ttft_shift=-0.019),
-        {"run": RUN | {"stages": [{"index": 0}]}} | checks(warmup_ttft=130.0, warmup_ttft_shift=0.5),
+        {"run": RUN | {"stages": [{"index": 0, "name": "2/s", "start": 0.0, "end": 9.0}]}}
+        | checks(warmup_ttft=130.0, warmup_ttft_shift=0.5),
         OPEN | checks(drift_qps=0.9, drift_qps_margin=0.1),
-        {"run": RUN | {"stages": [{"index": 0}]}} | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
+        {"run": RUN | {"stages": [{"index": 0, "name": "2/s", "start": 0.0, "end": 9.0}]}}
+        | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
         configured(concurrency=8, arrivals="replay") | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
         {"groups": {"turn": [steady(1.0)]}} | checks(drift_ttft=2.0, drift_ttft_margin=0.1),
         {"counts": counts(20)},
@@ -333,9 +341,12 @@ def test_a_rise_of_an_open_loop_hints_at_an_overloaded_server() -> None:
 
 
 @pytest.mark.parametrize(("number", "what"), [(errno.EMFILE, "open files"), (errno.EADDRNOTAVAIL, "local ports")])
-def test_what_ran_out_is_told_from_the_words_of_the_transport(number: int, what: str) -> None:
+def test_the_transport_says_what_ran_out(number: int, what: str) -> None:
     failure = connect_failure(OSError(number, "?"), Target("10.0.0.1", 80))
-    assert only({"failures": [(failure.kind, failure.message, 3)]}).what == what
+    assert failure.resource is not None
+    assert only(lacking(failure.resource)).what == what
+    before = Failure(FailureCause.CONNECT, failure.message)  # as in records that do not have the resource
+    assert count_lacking(Counter([before])) == {failure.resource: 1}
 
 
 @pytest.mark.parametrize(

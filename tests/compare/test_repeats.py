@@ -24,6 +24,7 @@ from loadstone.report import markdown, terminal
 from loadstone.report.page import Table
 from loadstone.stats.describe import describe
 from loadstone.summary import Counts, Metric, Summary, Verdict
+from support.records import run_info
 from support.servers import Sim, clean, read_json
 from support.time_series import ar1
 
@@ -34,7 +35,7 @@ CONFIG = Config(url="http://127.0.0.1:1", seed=7)
 def summary(metrics: dict[str, Metric] | None = None, *, ended: str = "done", config: dict[str, Any] | None = None,
             rates: dict[str, float | None] | None = None, succeeded: int = 100) -> Summary:  # fmt: skip
     return Summary(
-        run={"ended": ended, "config": config or {"seed": 0}},
+        run=run_info({"ended": ended, "config": config or {"seed": 0}}),
         counts=Counts(100, 100, succeeded, 100 - succeeded, 0, 0, 0, {}),
         duration=1.0, metrics=metrics or {}, rates=rates or {}, sources={}, steady=None, client={}, checks={},
     )  # fmt: skip

@@ -30,6 +30,7 @@ from loadstone.results import measure
 from loadstone.results import read_summary_and_columns as load_run
 from support.engine_records import Load, records, run
 from support.paths import ROOT
+from support.records import run_info
 from support.servers import Done, loadstone, refused
 
 Capture = pytest.CaptureFixture[str]
@@ -58,8 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = {"config": {"model": "m<2>", "temperature": 0.5}, "versions": {"loadstone": "9"}}
     save(root / "slower", records(slower, 3), digest={"bodies": "b", "schedule": "s"}, **told)
     save(root / "single", alike[:1])
-    failing = [Record(index=n, prompt="p", scheduled=n, sent=n, end=n + 9, error=Failure(FailureCause.STATUS, "HTTP 500"))
-               for n in range(30)]  # fmt: skip
+    error = Failure(FailureCause.STATUS, "HTTP 500")
+    failing = [Record(index=n, prompt="p", scheduled=n, sent=n, end=n + 9, error=error) for n in range(30)]
     save(root / "failed", failing)
     for number in range(3):
         save(root / "repeats" / f"run-{number}", records(SMALL, 10 + number))
@@ -451,13 +452,13 @@ def test_settings_that_differ() -> None:
     one, two, three = (
         told(rate=5, soft="v1", output="a"),
         told(rate=5, soft="v2"),
-        told(rate=6, soft="v1", deep={"a": [1]}),
+        told(rate=6, soft="v1", extra_body={"a": [1]}),
     )
     assert settings.differing_settings([[one], [one]]) == []
     found = {setting.name: setting.values for setting in settings.differing_settings([[one], [two, three]])}
     assert found == {
-        "config.rate": [["5"], ["5", "6"]],
-        "config.deep.a": [["-"], ["-", "[1]"]],
+        "config.rate": [["5.0"], ["5.0", "6.0"]],
+        "config.extra_body.a": [["-"], ["-", "[1]"]],
         "servers.software": [["v1"], ["v2", "v1"]],
     }
 
@@ -517,5 +518,7 @@ def _different(found: SideComparison, family: str) -> bool:
 def test_sides_that_sent_the_same(sides: list[list[str | None]], same: bool | None) -> None:
     """Repeats have seeds of their own, and two sides the same ones."""
     one = measure(records(Load(requests=2), 0), None)
-    runs = [[msgspec.structs.replace(one, run={"digest": {"bodies": name}}) for name in side] for side in sides]
+    runs = [
+        [msgspec.structs.replace(one, run=run_info({"digest": {"bodies": name}})) for name in side] for side in sides
+    ]
     assert settings.same_digest(runs, "bodies") is same

@@ -17,6 +17,7 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.records import Choice, Failure, FailureCause, Pieces, Record, Usage, from_line, from_lines, to_line
 from loadstone.report.exports import requests_csv
+from loadstone.summary import RunInfo
 
 FULL = Path("/dev/full")
 
@@ -189,7 +190,7 @@ def test_a_full_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_load_run(tmp_path: Path) -> None:
     (tmp_path / run_folder.RUN).write_bytes(b'{"format": 1}')
-    assert run_folder.load_run(tmp_path) == {"format": 1}
+    assert run_folder.load_run(tmp_path) == RunInfo(format=1)
 
 
 def test_no_run(tmp_path: Path) -> None:
@@ -263,8 +264,8 @@ def test_a_killed_run_reads(tmp_path: Path) -> None:
 def test_objectives_given_later_replace_those_of_the_run(tmp_path: Path) -> None:
     (tmp_path / run_folder.RUN).write_bytes(b'{"began": "now", "config": {"goodput": {"ttft": 1.0}, "rate": 2}}')
     (tmp_path / run_folder.RECORDS).write_bytes(to_line(record(sent=0, first=3, last=4, pieces=Pieces([0], [1]))))
-    summary = results.read_summary(tmp_path, goodput={"latency": 5.0})
-    assert summary.run["config"] == {"goodput": {"latency": 5.0}, "rate": 2}
+    summary = results.read_summary(tmp_path, changes={"goodput": {"latency": 5.0}})
+    assert (summary.run.config.goodput, summary.run.config.rate) == ({"latency": 5.0}, 2)
     assert summary.rates["attainment.latency"] == 1
     assert "attainment.ttft" not in summary.rates
 

@@ -22,11 +22,11 @@ from loadstone.live.lines import ASCII, BLOCKS, Glyphs, Line, crop, doubt, line,
 from loadstone.live.progress import RunProgress
 from loadstone.metrics.columns import build
 from loadstone.metrics.request_slo import ALL_SLOS, meets, tally
-from loadstone.records import Record, Usage
+from loadstone.records import Failure, FailureCause, Record, Resource, Usage
 from loadstone.results import measure
 from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
 from support import example_run, virtual_time
-from support.records import failed, streamed, whole
+from support.records import failed, run_info, streamed, whole
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -225,7 +225,7 @@ def test_what_a_record_does_not_tell(record: Record, name: str, told: bool | Non
 
 
 def so_far(run: dict[str, Any] | None = None) -> RunningChecks:
-    return RunningChecks(example_run.run() if run is None else run)
+    return RunningChecks(run_info(example_run.run() if run is None else run))
 
 
 def doubts(*pulses: Progress, behind: float = 0.0, run: dict[str, Any] | None = None) -> dict[str, str | None]:
@@ -268,10 +268,12 @@ def test_the_names_and_grades_are_those_of_the_check() -> None:
 
 
 def test_failures_are_doubted_by_their_share_and_by_what_they_say() -> None:
-    files = [("connect", "too many open files", 40)]
+    files = [(Failure(FailureCause.CONNECT, "no", Resource.OPEN_FILES), 40)]
     told = doubts(pulse(5, **{**HEALTHY, "failed": 40}, **TIMES, failures=files))
     assert told == {"error rate": "suspect", "open files": "invalid"}
-    assert doubts(pulse(5, finished=30, failed=30, failures=[("status", "HTTP 500", 30)])) == {"no success": "invalid"}
+    assert doubts(pulse(5, finished=30, failed=30, failures=[(Failure(FailureCause.STATUS, "HTTP 500"), 30)])) == {
+        "no success": "invalid"
+    }
 
 
 def test_nothing_is_doubted_before_it_can_be() -> None:
@@ -293,7 +295,7 @@ def test_the_worst_of_several_processes_counts() -> None:
 def test_what_is_remembered_of_failures_is_bounded() -> None:
     sums = so_far()
     for number in range(300):
-        sums.add(pulse(number, failures=[("server", f"request {number}", 1)]), {})
+        sums.add(pulse(number, failures=[(Failure(FailureCause.SERVER, f"request {number}"), 1)]), {})
     assert len(sums._failures) == 100
 
 
@@ -305,7 +307,7 @@ def plan() -> Plan:
 
 
 def test_progress_adds_up_what_the_processes_tell() -> None:
-    progress = RunProgress(plan(), None, example_run.run())
+    progress = RunProgress(plan(), None, run_info(example_run.run()))
     for worker in (0, 1):
         progress.add(pulse(0.1, worker=worker, in_flight=4))
     for worker in (0, 1):
@@ -326,7 +328,7 @@ def test_progress_adds_up_what_the_processes_tell() -> None:
 
 
 def test_a_run_that_is_being_stopped_has_no_time_left_of_its_plan() -> None:
-    progress = RunProgress(plan(), None, example_run.run())
+    progress = RunProgress(plan(), None, run_info(example_run.run()))
     progress._began -= 10
     progress.add(pulse(9, finished=64, in_flight=8))
     assert progress.figures().remaining == pytest.approx(10, rel=0.05)
@@ -337,7 +339,7 @@ def test_a_run_that_is_being_stopped_has_no_time_left_of_its_plan() -> None:
 
 def test_progress_knows_how_far_sending_is_behind() -> None:
     open_loop = make_plan(Load(rate=10.0, arrivals="constant", requests=100), DatasetShape(["p"]))
-    progress = RunProgress(open_loop, None, example_run.run())
+    progress = RunProgress(open_loop, None, run_info(example_run.run()))
     assert progress._behind() == 0.0
     progress.add(pulse(5, overdue=20))
     assert progress._behind() == pytest.approx(2.0, abs=0.2)
@@ -347,7 +349,7 @@ def test_a_digest_tells_what_the_display_needs() -> None:
     records = [streamed(0, 40, 90), failed("timeout", 0, 9), failed("timeout", 0, 9)]
     told = digest_records(records, 0, 0, S, {"ttft": 0.05})
     assert told.slos == {"ttft": (1, 3), ALL_SLOS: (1, 3)}
-    assert told.failures == [("timeout", "timeout it was", 2)]
+    assert told.failures == [(Failure(FailureCause.TIMEOUT, "timeout it was"), 2)]
     assert digest_records([], 0, 0, S).slos == {}
     assert len(build([]).models) == 0
 

@@ -135,7 +135,7 @@ def test_example_is_small() -> None:
 
 
 def test_records_alone_give_the_same_numbers(summary: Summary) -> None:
-    alone = results.read_summary(EXAMPLE / "records.jsonl", goodput={"ttft": 0.15, "tpot": 0.015})
+    alone = results.read_summary(EXAMPLE / "records.jsonl", changes={"goodput": {"ttft": 0.15, "tpot": 0.015}})
     assert (alone.metrics, alone.rates, alone.steady) == (summary.metrics, summary.rates, summary.steady)
     assert alone.verdict is not None
     assert "client not known" in [doubt.what for doubt in alone.verdict.doubts]
@@ -150,7 +150,7 @@ def test_summary_json_is_the_documented_layout(summary: Summary) -> None:
     assert shown["format"] == 1
     assert list(shown["counts"]) == [
         "expected", "completed", "succeeded", "failed", "empty", "stopped", "warmup", "by_error", "cooldown",
-        "cancelled", "abandoned", "retried", "resent",
+        "cancelled", "abandoned", "retried", "resent", "lacking",
     ]  # fmt: skip
     assert list(shown["metrics"]["ttft"]) == [
         "unit", "n", "mean", "std", "min", "p1", "p5", "p25", "p50", "p75", "p90", "p95", "p99", "p99.9", "max", "ci95",

@@ -21,6 +21,7 @@ from loadstone.selftest import ceiling_search, truth
 from loadstone.selftest.ceiling_search import CpuUse, LoadStep, UsageSample
 from loadstone.selftest.page import tables
 from loadstone.summary import Counts, Metric, Summary
+from support.records import run_info
 
 MS = 1_000_000
 IDLE = CpuUse(0.3, 0.0, 0.4, 0.0)
@@ -250,7 +251,7 @@ def test_figures_that_are_short_of_something(figures: dict[str, Any], used: floa
 def summary(**run: Any) -> Summary:
     packets, tokens = Metric("1", 10, mean=64.0), Metric("tokens", 10, mean=128.0)
     return Summary(
-        run=run, counts=Counts(10, 10, 10, 0, 0, 0, 0, {}), duration=2.0,
+        run=run_info(run), counts=Counts(10, 10, 10, 0, 0, 0, 0, {}), duration=2.0,
         metrics={"packets": packets, "output_tokens": tokens},
         rates={"output_throughput": 100_000.0, "request_rate": 800.0}, sources={}, steady=None, client={}, checks={},
     )  # fmt: skip
@@ -279,7 +280,6 @@ def test_a_run_that_did_more_than_a_lower_bound_has_no_share_of_it() -> None:
 def test_without_a_saved_ceiling_nothing_is_quoted() -> None:
     assert ceiling_used(summary()) is None
     assert ceiling_used(summary(ceiling=None)) is None
-    assert ceiling_used(summary(ceiling="none")) is None
     without = msgspec.structs.replace(summary(ceiling=FIGURES), rates={}, metrics={})
     assert ceiling_used(without) == {**FIGURES, "share": None}
 

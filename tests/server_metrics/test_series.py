@@ -37,6 +37,7 @@ from loadstone.server_metrics.series import (
 from loadstone.sim import metrics as simulated
 from loadstone.summary import ClientServerCount, Summary
 from support import example_run
+from support.records import run_info
 
 TEXT = "text/plain; version=0.0.4"
 OURS = SeriesFilter(gauges.series_pattern())
@@ -400,7 +401,7 @@ def test_other_traffic_is_doubted(api: str, choices: int | None, more: int, seve
 def test_where_records_are_missing_nobody_else_is_blamed(changes: dict[str, Any]) -> None:
     found = summary(scraped(vllm(-0.1, 40), vllm(99.0, 90 + SENT)))
     assert "other traffic" in {one.what for one in examine(found)}
-    found = msgspec.structs.replace(found, run=found.run | changes)
+    found = msgspec.structs.replace(found, run=run_info(msgspec.to_builtins(found.run) | changes))
     assert "other traffic" not in {one.what for one in examine(found)}
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from loadstone.capacity import from_sweep
 from loadstone.capacity.curves import Curve, build_curves
 from loadstone.capacity.replica import find_capacity
-from loadstone.checks.finding import run_config
 from loadstone.metrics.columns import Columns, build
 from loadstone.metrics.slo import Outcome, parse
 from loadstone.records import Pieces, Record, Usage
@@ -155,7 +154,7 @@ def with_clients(profile: Profile, clients: int, count: int, seed: int) -> Summa
 
 def save(path: Path, points: dict[str, list[Summary]], varied: str = "rate", **grid: Any) -> Path:
     """The folder that a sweep with these runs leaves behind, as far as others read it."""
-    places = [SweepPoint(name, {varied: run_config(runs[0])[varied]}) for name, runs in points.items()]
+    places = [SweepPoint(name, {varied: getattr(runs[0].run.config, varied)}) for name, runs in points.items()]
     path.mkdir()
     (path / "sweep.json").write_bytes(msgspec.json.encode(Grid(config={}, varied=[varied], places=places, **grid)))
     for name, runs in points.items():

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from loadstone.records import Failure, FailureCause, Pieces, Record, Usage
+from loadstone.summary import RunInfo
 
 MS = 1_000_000
 
@@ -43,3 +47,8 @@ def failed(kind: FailureCause, sent: int | None, end: int, scheduled: int = 0, *
     error = Failure(kind, f"{kind} it was")
     at = None if sent is None else sent * MS
     return Record(index=9, prompt="p", scheduled=scheduled * MS, sent=at, end=end * MS, error=error, **fields)
+
+
+def run_info(fields: Mapping[str, Any]) -> RunInfo:
+    """The content of run.json with these fields."""
+    return msgspec.convert(fields, RunInfo)

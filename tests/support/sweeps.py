@@ -11,6 +11,7 @@ from loadstone.metrics.slo import parse, with_errors
 from loadstone.summary import Counts, Doubt, Metric, Status, Summary, Verdict
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
 from loadstone.sweep.settings import SweepConfig
+from support.records import run_info
 
 SLO = with_errors(parse("ttft.p95<100ms"))
 
@@ -33,7 +34,7 @@ def run(
     ends = None if half is None else (ttft - half, ttft + half)
     doubts = [Doubt(doubt, "invalid" if status == "invalid" else "suspect", "9", "1", "do")] if doubt else []
     return Summary(
-        run={"config": {"arrivals": "poisson" if config.get("rate") else None, **config}, "ended": ended},
+        run=run_info({"config": {"arrivals": "poisson" if config.get("rate") else None, **config}, "ended": ended}),
         counts=Counts(1000, 1000, 1000, 0, 0, 0, 0, {}),
         duration=100.0,
         metrics={

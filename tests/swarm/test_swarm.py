@@ -20,6 +20,7 @@ from loadstone.config.schema import Config
 from loadstone.engine.progress_digest import Progress, bin_middle, count_bins
 from loadstone.engine.worker import WorkerResult
 from loadstone.errors import UsageError
+from loadstone.summary import EndReason
 from loadstone.swarm import clock_sync, command, messages, outcome, record_batches, settings
 from loadstone.swarm.locust_stats import LocustStats, bin_milliseconds
 from loadstone.swarm.members import Member, Members, Shard, split_users
@@ -276,10 +277,10 @@ def test_a_process_that_died_is_named_though_its_records_are_here(tmp_path: Path
     pair.end("b")
     assert pair.members.over
     assert list(pair.members.loss_sentences(0)) == ["process 0 on host-a (a) died; 1 of its records are here"]
-    fields = outcome.run_fields(pair.members, "duration", None, 0)
-    assert fields["ended"] == "worker"
-    assert fields["lost"] == [fields["ended_because"]]
-    assert [client["worker"] for client in fields["workers"]] == [1]
+    ending = outcome.run_ending(pair.members, EndReason.DURATION, None, 0)
+    assert ending.ended is EndReason.WORKER
+    assert ending.lost == [ending.ended_because]
+    assert [client["worker"] for client in ending.workers] == [1]
 
 
 def test_a_worker_that_ended_before_the_run_is_named_too(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.report import markdown
-from loadstone.summary import Summary
+from loadstone.summary import EndReason, Summary
 from loadstone.sweep import csv as sweep_csv
 from loadstone.sweep import folder, plan, strategies
 from loadstone.sweep.fresh_prompts import FreshPrompts
@@ -46,7 +46,9 @@ class Log:
             raise UsageError("no answer from http://x: connection refused")
         summary = self._go(config)
         if len(self.asked) == self._interrupt:
-            summary = msgspec.structs.replace(summary, run=summary.run | {"ended": "interrupted"})
+            summary = msgspec.structs.replace(
+                summary, run=msgspec.structs.replace(summary.run, ended=EndReason.INTERRUPTED)
+            )
             Path(config.output or "", "summary.json").write_bytes(msgspec.json.encode(summary))
         return summary
 
@@ -109,10 +111,10 @@ def test_a_stock_leaves_alone_what_a_sweep_varies_and_what_has_times() -> None:
     stock = FreshPrompts(5, frozenset({"seed"}))
     assert stock.settings_for("random", generated=True) == {}
     assert stock.settings_for("a.jsonl", generated=False) == {"skip": 0}
-    stock.add({"dataset": "a.jsonl", "skip": 10, "seed": 7}, 20)
+    stock.add(Config(dataset="a.jsonl", skip=10, seed=7), 20)
     assert stock.settings_for("a.jsonl", generated=False) == {"skip": 30}
     assert stock.settings_for("b.jsonl", generated=False) == {"skip": 0}
-    stock.add({"dataset": "trace.jsonl", "arrivals": "replay"}, 20)
+    stock.add(Config(dataset="trace.jsonl", arrivals="replay"), 20)
     assert stock.settings_for("trace.jsonl", generated=False) == {}
     assert FreshPrompts(5).settings_for("random", generated=True) == {"seed": 5}
 

@@ -11,6 +11,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -18,7 +19,7 @@ from msgspec import Struct
 from loadstone.config.kinds import parse_seconds
 from loadstone.config.parse import REPLAY
 from loadstone.config.redact import HIDDEN, hide_in_url
-from loadstone.config.schema import Config, flag
+from loadstone.config.schema import Config, flag, from_mapping
 from loadstone.errors import ConfigError
 from loadstone.host import client_health
 from loadstone.text import MAX_LABEL, clean
@@ -36,8 +37,10 @@ def config(environ: Mapping[str, str] = os.environ) -> Config:
     """Return the settings of the run. Raises ConfigError for an invalid one."""
     if text := environ.get(RUN):
         try:
-            return msgspec.json.decode(text, type=Config)
-        except msgspec.MsgspecError as exc:
+            fields = msgspec.json.decode(text, type=dict[str, Any])
+            fields.pop("simulated", None)
+            return from_mapping(fields)
+        except (msgspec.MsgspecError, ConfigError) as exc:
             raise ConfigError(f"{RUN} is not a run: {exc}") from exc
     from loadstone.config.loading import load_config
 

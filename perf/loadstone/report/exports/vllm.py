@@ -91,7 +91,7 @@ def _head(summary: Summary, requests: int) -> dict[str, Any]:
         "tokenizer_id": config.tokenizer or model,
         "num_prompts": requests,
         "request_rate": _rate(config),
-        "burstiness": _BURSTINESS.get(config.arrivals or "", config.burstiness),
+        "burstiness": _BURSTINESS.get(config.arrivals or "poisson", config.burstiness),
         "max_concurrency": config.concurrency,
     }
 
