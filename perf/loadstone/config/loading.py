@@ -75,19 +75,19 @@ def load_settings(cls: type[T], options: Mapping[str, Any]) -> T:
 
     options: parsed flags, with the name of the command in `command`.
     """
-    with located(options.get("config")):
+    with located(options.get("config"), cls):
         settings = from_mapping(cls, merge_settings(cls, options), options["command"])
         check(settings)
     return settings
 
 
 @contextlib.contextmanager
-def located(path: str | None) -> Iterator[None]:
-    """Add file and line to a ConfigError of the context about a setting that the file has."""
+def located(path: str | None, cls: type[Any] = Config) -> Iterator[None]:
+    """Add file and line to a ConfigError of the context about a setting of a dataclass that the file has."""
     try:
         yield
     except ConfigError as exc:
-        names = [exc.field, flag_name(Config, exc.field)] if exc.field else []
+        names = [exc.field, flag_name(cls, exc.field)] if exc.field else []
         lines = (files.find_line(Path(path), name) for name in names) if path else iter(())
         line = next((line for line in lines if line), None)
         if line is None or exc.file:
