@@ -5,18 +5,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from loadstone.config import files
-from loadstone.config.flags import check, flag_name, from_mapping, settings_of
+from loadstone.config.flags import flag_name, from_mapping, settings_of
 from loadstone.config.providers import resolve
 from loadstone.config.redact import HIDDEN
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 
-T = TypeVar("T")
 # Settings of a saved run that the next one does not share.
 _OF_ONE_RUN = ("output",)
+
+
+class Checked(Protocol):
+    """Settings that check themselves."""
+
+    def check(self) -> object:
+        """Check the settings. Raises ConfigError."""
+
+
+T = TypeVar("T", bound=Checked)
 
 
 def load_config(options: Mapping[str, Any]) -> Config:
@@ -77,7 +86,7 @@ def load_settings(cls: type[T], options: Mapping[str, Any]) -> T:
     """
     with located(options.get("config"), cls):
         settings = from_mapping(cls, merge_settings(cls, options), options["command"])
-        check(settings)
+        settings.check()
     return settings
 
 
