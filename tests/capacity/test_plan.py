@@ -324,7 +324,7 @@ def test_a_plan_from_a_file(folder: Path, tmp_path: Path, capsys: pytest.Capture
     found = json.loads(capsys.readouterr().out)["terms"]
     assert [demand["rate"] for demand in found["demands"]] == [9.0]
     assert (found["months"], found["headroom"], found["growth"]) == (1, 0.2, pytest.approx(1.1))
-    file.write_text("rate: 40\nusers: 4\n", "utf-8")
+    file.write_text("growth: 1%/month\nusers: 4\n", "utf-8")
     assert command(folder, "--config", file) == 2
     assert "plan.yaml, line 2: --users needs --think" in capsys.readouterr().err.replace("\n", " ")
 
