@@ -17,10 +17,11 @@ from loadstone.apis.openai import Chat
 from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.cli.main import main
 from loadstone.engine import worker_messages
+from loadstone.engine.progress_digest import Progress
 from loadstone.engine.run_folder import RunFolder
 from loadstone.engine.worker import Worker
 from loadstone.plugins import load_instance
-from loadstone.records import Failure, Record
+from loadstone.records import Failure, FailureCause, Record
 from support.servers import Asked, Capture, loadstone, read_json, refused, scripted
 from support.servers import records as rows_of
 
@@ -93,16 +94,18 @@ def test_lone_surrogates_in_json_are_replaced_and_nothing_else(escaped: bytes, m
 def test_records_messages_and_files_take_any_text(tmp_path: Path) -> None:
     bad = "\ud800"
     record = Record(
-        index=0, prompt="p", scheduled=0, end=1, text=bad, tools=[{bad: [bad]}], error=Failure("server", bad)
+        index=0, prompt="p", scheduled=0, end=1, text=bad, tools=[{bad: [bad]}], error=Failure(FailureCause.SERVER, bad)
     )
     again = records.from_line(records.to_line(record))
-    assert (again.text, again.tools, again.error) == ("\ufffd", [{"\ufffd": ["\ufffd"]}], Failure("server", "\ufffd"))
+    assert (again.text, again.tools, again.error) == (
+        "\ufffd",
+        [{"\ufffd": ["\ufffd"]}],
+        Failure(FailureCause.SERVER, "\ufffd"),
+    )
     (body,) = worker_messages.FrameSplitter().feed(
-        worker_messages.encode_frame(worker_messages.Progress(worker=0, at=1, failures=[("server", bad, 1)]))
+        worker_messages.encode_frame(Progress(worker=0, at=1, failures=[("server", bad, 1)]))
     )
-    assert worker_messages.decode_from_worker(body) == worker_messages.Progress(
-        worker=0, at=1, failures=[("server", "\ufffd", 1)]
-    )
+    assert worker_messages.decode_from_worker(body) == Progress(worker=0, at=1, failures=[("server", "\ufffd", 1)])
     folder = RunFolder(tmp_path / "run")
     folder.write_json("run.json", {"model": bad, bad: [record]})
     assert read_json(folder.path / "run.json")["model"] == "\ufffd"
@@ -325,7 +328,7 @@ def test_a_record_that_cannot_be_written_is_a_failed_row(
         assert sorted(row.index for row in failed) == list(range(0, 40, 4))
         for row in failed:
             assert row.error == Failure(
-                "protocol", "recording the response failed: OverflowError: no such \ufffd number"
+                FailureCause.PROTOCOL, "recording the response failed: OverflowError: no such \ufffd number"
             )
             assert row.text is None
             assert row.sent is not None

@@ -6,12 +6,13 @@ It prints nothing: the caller gets notices and progress. Everything that a repor
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hashlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from secrets import token_hex
 
+import msgspec
 from msgspec import Struct
 
 from loadstone.checks import resources
@@ -19,10 +20,11 @@ from loadstone.checks.rules import why_no_success
 from loadstone.config import providers
 from loadstone.config import secrets as keys
 from loadstone.config.schema import Config
-from loadstone.engine import prepare, run_folder, run_metadata, worker_pool
-from loadstone.engine.lifecycle import interrupts, watched
+from loadstone.engine import prepare, run_folder, run_metadata
+from loadstone.engine.lifecycle import watched
 from loadstone.engine.prepare import PreparedRun
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.progress_digest import Progress
+from loadstone.engine.workers import create_workers, interrupts
 from loadstone.errors import ConfigError, Notice
 from loadstone.host.client_health import worst_client
 from loadstone.live.progress import RunProgress
@@ -30,7 +32,7 @@ from loadstone.results import write_results
 from loadstone.schedule.plan import schedule_lines
 from loadstone.server_metrics import discovery
 from loadstone.server_metrics.process import MetricsPage, ScrapeProcess
-from loadstone.summary import COMPLETE, END_REASONS, Summary
+from loadstone.summary import COMPLETE, END_REASONS, Digest, EndReason, HeldBack, Summary
 from loadstone.units import NS_PER_S
 
 # Shows the progress of a run until it is cancelled.
@@ -50,7 +52,7 @@ class Result(Struct, frozen=True):
     def exit_status(self, config: Config, notice: Notice) -> int:
         """Return the exit status of `loadstone run`: 0, 1 for a failed check (with a notice) or 130."""
         summary = self.summary
-        if summary.run.get("ended") == "interrupted":
+        if summary.run.ended is EndReason.INTERRUPTED:
             return 130
         counts = summary.counts
         if not counts.succeeded:
@@ -60,7 +62,7 @@ class Result(Struct, frozen=True):
             allowed = f"--max-error-rate {config.max_error_rate:g}"
             notice(f"{counts.failed} of {counts.completed} requests failed, above {allowed}")
             return 1
-        return 0 if summary.run.get("ended") in COMPLETE else 1
+        return 0 if summary.run.ended in COMPLETE else 1
 
 
 async def load_test(
@@ -97,10 +99,10 @@ async def _run(
 ) -> None:
     """Run the load and write the records and run.json."""
     config, secrets = prepared.config, keys.find_secrets(prepared.config)
-    run_info = run_metadata.describe_run(prepared) | {"digest": write_plan(prepared, folder, secrets)}
+    run_info = run_metadata.describe_run(prepared, write_plan(prepared, folder, secrets))
     folder.write_json(run_folder.RUN, run_info)
-    workers = worker_pool.create_workers(prepared, folder, request_id_prefix(config))
-    if advice := resources.open_files_advice(config.concurrency or 0, run_info["host"]["open_files"], workers.size):
+    workers = create_workers(prepared, folder, request_id_prefix(config))
+    if advice := resources.open_files_advice(config.concurrency or 0, run_info.host.open_files, workers.size):
         notice(advice)
     progress = RunProgress(prepared.plan, config.duration, run_info)
     stop_conditions = None
@@ -119,37 +121,35 @@ async def _run(
     if not await asyncio.to_thread(scrape.start):
         notice("the metrics of the server are not scraped: the process that scrapes them did not start")
     with interrupts(workers, config.grace, notice):
-        async with _stopped_at_exit(scrape), watched(live(progress) if live else None):
-            end = await workers.run(on_progress if live or stop_conditions else None, scrape.set_origin)
+        try:
+            async with watched(live(progress) if live else None):
+                reported = on_progress if live or stop_conditions else None
+                end = await workers.run(reported, on_start=scrape.set_origin)
+        finally:
+            await asyncio.to_thread(scrape.stop)
 
     # End: of several processes the worst client counts.
     clients = [{"worker": result.worker, **result.client} for result in end.results]
     stop_reason = stop_conditions.reason if stop_conditions is not None else None
-    run_info |= {
-        "ended": end.ended,
-        "ended_because": stop_reason or end.because or END_REASONS.get(end.ended, end.ended),
-        "unsent_turns": sum(result.unsent_turns for result in end.results),
-        "ended_at": run_metadata.now(),
-        "client": worst_client([result.client for result in end.results]),
-    }
-    if len(clients) > 1:
-        run_info["workers"] = clients
+    held_back = None
     if config.rpm is not None or config.tpm is not None:
         requests, waited = (sum(result.delayed[index] for result in end.results) for index in range(2))
-        run_info["held_back"] = {"requests": requests, "seconds": waited / NS_PER_S}
-    folder.write_json(run_folder.RUN, run_info)
+        held_back = HeldBack(requests, waited / NS_PER_S)
+    ended = msgspec.structs.replace(
+        run_info,
+        ended=end.ended,
+        ended_because=stop_reason or end.because or END_REASONS.get(end.ended, end.ended),
+        unsent_turns=sum(result.unsent_turns for result in end.results),
+        ended_at=run_metadata.now(),
+        client=worst_client([result.client for result in end.results]),
+        workers=clients if len(clients) > 1 else [],
+        held_back=held_back,
+    )
+    folder.write_json(run_folder.RUN, ended)
     folder.merge()
 
 
-@contextlib.asynccontextmanager
-async def _stopped_at_exit(scrape: ScrapeProcess) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        await asyncio.to_thread(scrape.stop)
-
-
-def write_plan(prepared: PreparedRun, folder: run_folder.RunFolder, secrets: list[str]) -> dict[str, str]:
+def write_plan(prepared: PreparedRun, folder: run_folder.RunFolder, secrets: list[str]) -> Digest:
     """Write the schedule, and the bodies if `--save-bodies` is set. Return the digests of both.
 
     Two runs with the same digests sent the same requests.
@@ -158,12 +158,13 @@ def write_plan(prepared: PreparedRun, folder: run_folder.RunFolder, secrets: lis
         keys.hide_secrets(line.decode(), secrets).encode() if secrets else line
         for line in prepared.requests.body_lines(prepared.plan)
     )
-    return {
-        "schedule": folder.write_lines(run_folder.SCHEDULE, schedule_lines(prepared.plan)),
-        "bodies": folder.write_lines(run_folder.BODIES, bodies)
-        if prepared.config.save_bodies
-        else run_folder.digest(bodies),
-    }
+    schedule_digest = folder.write_lines(run_folder.SCHEDULE, schedule_lines(prepared.plan))
+    if prepared.config.save_bodies:
+        return Digest(schedule_digest, folder.write_lines(run_folder.BODIES, bodies))
+    hasher = hashlib.sha256()
+    for line in bodies:
+        hasher.update(line)
+    return Digest(schedule_digest, hasher.hexdigest())
 
 
 def request_id_prefix(config: Config) -> str | None:

@@ -7,6 +7,7 @@ the monotonic clock since the run began.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
@@ -21,29 +22,52 @@ from loadstone.text import to_utf8_nested
 FORMAT = 1
 
 Phase = Literal["warmup", "measure", "cooldown"]
-FailureKind = Literal[
-    "connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server", "stopped", "cancelled"
-]
+
+
+class FailureCause(StrEnum):
+    """What kind of failure ended a request."""
+
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    STATUS = "status"
+    PROTOCOL = "protocol"
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
+    SERVER = "server"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+
+
+class Resource(StrEnum):
+    """What this machine ran out of when it opened a connection."""
+
+    OPEN_FILES = "open_files"
+    LOCAL_PORTS = "local_ports"
+
+
+# Words for a lack in the messages of records that have no `resource`.
+_FORMER_WORDS = {"too many open files": Resource.OPEN_FILES, "no local port is free": Resource.LOCAL_PORTS}
 # The clock of arrival times: this program's at each read, or the kernel's at each packet.
 ArrivalClock = Literal["user", "kernel"]
-# Why a run ended, as `ended` in run.json. done: everything planned was sent. duration, stages: their time was over.
-# interrupted: by the operator. saturated, errors: a stop condition. worker: a process died. orphaned: a worker lost its
-# parent. error: a bug of this program. A run whose records could not be written has the error's sentence instead.
-EndReason = Literal["done", "duration", "stages", "interrupted", "saturated", "errors", "worker", "orphaned", "error"]
-# The reasons of a run that was not cut short.
-COMPLETE: tuple[EndReason, ...] = ("done", "duration", "stages")
-
-# Causes in the messages of failures to connect. Records have a failure as text only, so the transports write these and
-# the checks look for them.
-TOO_MANY_FILES = "too many open files"
-NO_FREE_PORT = "no local port is free"
 
 
-class Failure(Struct, frozen=True):
-    """Why a request did not succeed."""
+class Failure(Struct, frozen=True, omit_defaults=True):
+    """Why a request did not succeed.
 
-    kind: FailureKind
+    resource: what this machine lacked, if that was the reason.
+    """
+
+    kind: FailureCause
     message: str
+    resource: Resource | None = None
+
+    @property
+    def lacking(self) -> Resource | None:
+        """Return what this machine lacked. Records from before `resource` say it in their message."""
+        if self.resource is not None or self.kind is not FailureCause.CONNECT:
+            return self.resource
+        return next((resource for words, resource in _FORMER_WORDS.items() if words in self.message), None)
 
 
 class Usage(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from loadstone.report.exports import requests_csv
 from loadstone.server_metrics import csv as server_csv
 from loadstone.server_metrics.series import ScrapedSource, chart_series
 from loadstone.server_metrics.summary import summarize as server_side
-from loadstone.summary import Summary
+from loadstone.summary import RunInfo, Summary
 
+# Settings that replace those of a run, by name.
+Changes = Mapping[str, Any]
 REQUESTS_CSV = "requests.csv"
 PAGE = "report.html"
 
@@ -47,7 +50,7 @@ def write_results(folder: run_folder.RunFolder, tokenizer: str | None = None, ht
 
 def render_page(summary: Summary, columns: Columns, scraped: Sequence[ScrapedSource] = ()) -> str:
     """Return the report of a run with its charts as HTML."""
-    pattern = (summary.run.get("config") or {}).get("scrape_name")
+    pattern = summary.run.config.scrape_name
     return run_page.render(summary, chart_data.trace(columns), chart_data.thin_series(chart_series(scraped, pattern)))
 
 
@@ -57,22 +60,26 @@ def saved_page(folder: Path) -> str | None:
     return path.read_text("utf-8") if path.exists() else None
 
 
-def read_summary(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
-    """Measure a run folder, or a records file on its own. `goodput` replaces the run's objectives (seconds)."""
-    return read_summary_and_columns(path, tokenizer, goodput)[0]
+def read_summary(path: Path, tokenizer: str | None = None, changes: Changes | None = None) -> Summary:
+    """Measure a run folder, or a records file on its own.
+
+    tokenizer: counts the tokens of kept texts where the server reported no usage.
+    changes: settings that replace those of the run: goodput, percentiles.
+    """
+    return read_summary_and_columns(path, tokenizer, changes)[0]
 
 
 def read_summary_and_columns(
-    path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None
+    path: Path, tokenizer: str | None = None, changes: Changes | None = None
 ) -> tuple[Summary, Columns]:
     """Return the same as `read_summary`, and the columns it was measured from."""
-    run = run_folder.load_run(path) if path.is_dir() else None
-    return measure_records(run_folder.load_records(path), run, tokenizer, goodput, server_csv.read(path))
+    run = run_folder.load_run(path) if path.is_dir() else RunInfo()
+    return measure_records(run_folder.load_records(path), run, tokenizer, changes, server_csv.read(path))
 
 
 def measure(
     records: Iterable[Record],
-    run: Mapping[str, Any] | None = None,
+    run: RunInfo | Mapping[str, Any] | None = None,
     count: TokenCounter | None = None,
     scraped: Sequence[ScrapedSource] = (),
 ) -> Summary:
@@ -86,28 +93,28 @@ def measure(
 
 
 def measure_columns(
-    columns: Columns, run: Mapping[str, Any] | None = None, scraped: Sequence[ScrapedSource] = ()
+    columns: Columns, run: RunInfo | Mapping[str, Any] | None = None, scraped: Sequence[ScrapedSource] = ()
 ) -> Summary:
     """Return the same as `measure`, from columns that the caller also needs."""
-    summary = metrics_measure.measure_columns(columns, run)
+    info = run if isinstance(run, RunInfo) else msgspec.convert(run or {}, RunInfo)
+    summary = metrics_measure.measure_columns(columns, info)
     if scraped:
         summary = msgspec.structs.replace(summary, server=server_side(scraped, columns, summary))
     if quoted := ceiling.ceiling_used(summary):
-        summary = msgspec.structs.replace(summary, run=summary.run | {"ceiling": quoted})
+        summary = msgspec.structs.replace(summary, run=msgspec.structs.replace(summary.run, ceiling=quoted))
     return msgspec.structs.replace(summary, verdict=judge(summary))
 
 
 def measure_records(
     records: Iterable[Record],
-    run: dict[str, Any] | None,
+    run: RunInfo,
     tokenizer: str | None = None,
-    goodput: dict[str, float] | None = None,
+    changes: Changes | None = None,
     scraped: Sequence[ScrapedSource] = (),
 ) -> tuple[Summary, Columns]:
     """Return the summary and the columns of records. Arguments as those of `read_summary` and `measure`."""
-    if goodput:
-        run = dict(run or {})
-        run["config"] = dict(run.get("config") or {}) | {"goodput": goodput}
+    if changes:
+        run = msgspec.structs.replace(run, config=dataclasses.replace(run.config, **changes))
     count: TokenCounter | None = None
     if tokenizer:
         from loadstone.dataset import tokenizer as tokenizers

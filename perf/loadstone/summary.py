@@ -5,24 +5,173 @@ Plain frozen structs with a JSON form; times are seconds. `metrics/` computes th
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
-from loadstone.records import FORMAT
+from loadstone.config.schema import Config
+from loadstone.records import FORMAT, ArrivalClock, Resource
 
 Status = Literal["valid", "suspect", "invalid"]
-# Why a run ended: `ended` in run.json. A worker that cannot write its records has the error's text instead.
-EndReason = Literal["done", "duration", "stages", "interrupted", "errors", "saturated", "worker", "orphaned", "error"]
+
+
+class EndReason(StrEnum):
+    """Why a run ended: `ended` in run.json."""
+
+    DONE = "done"
+    DURATION = "duration"
+    STAGES = "stages"
+    INTERRUPTED = "interrupted"  # by the operator
+    ERRORS = "errors"  # --stop-error-rate
+    SATURATED = "saturated"  # --stop-saturated
+    WORKER = "worker"  # a process died
+    ORPHANED = "orphaned"  # a worker lost its parent
+    ERROR = "error"  # a bug of this program, or records that could not be written
+
+    @classmethod
+    def _missing_(cls, value: object) -> EndReason:  # noqa: ARG003
+        """Return ERROR for the text of an error, which former versions wrote here."""
+        return cls.ERROR
+
+
 # Ends by which a run was carried out as planned.
-COMPLETE: tuple[EndReason, ...] = ("done", "duration", "stages")
+COMPLETE = (EndReason.DONE, EndReason.DURATION, EndReason.STAGES)
 # `ended_because` in run.json, for ends that have no special cause.
-END_REASONS: dict[str, str] = {
-    "done": "everything that was planned has been sent",
-    "duration": "the time given by --duration was over",
-    "stages": "the stages were over",
-    "interrupted": "interrupted by the operator",
+END_REASONS = {
+    EndReason.DONE: "everything that was planned has been sent",
+    EndReason.DURATION: "the time given by --duration was over",
+    EndReason.STAGES: "the stages were over",
+    EndReason.INTERRUPTED: "interrupted by the operator",
 }
+
+
+class ScheduleInfo(Struct, frozen=True):
+    """The schedule of a run.
+
+    file: its file in the run folder.
+    loop: closed (a number in flight) or open (a rate).
+    requests: number of requests; None if it is open. prompts: number of prompts. repeats: prompts are sent repeatedly.
+    """
+
+    file: str = "schedule.jsonl"
+    loop: Literal["closed", "open"] | None = None
+    requests: int | None = None
+    prompts: int | None = None
+    repeats: bool = False
+    seed: int = 0
+
+
+class StageInfo(Struct, frozen=True):
+    """A stage of the load. start, end: seconds since the run began."""
+
+    index: int
+    name: str
+    start: float
+    end: float
+
+
+class ServerInfo(Struct, frozen=True):
+    """What a server reports of itself.
+
+    models: the models that it lists; None: it does not list any.
+    software: its `Server` header.
+    """
+
+    models: list[str] | None = None
+    software: str | None = None
+
+
+class HostInfo(Struct, frozen=True):
+    """The machine of the client.
+
+    open_files: soft limit; None: no limit. local_ports: first and last one.
+    """
+
+    system: str = ""
+    machine: str = ""
+    cores: int | None = None
+    allowed_cores: list[int] | None = None
+    open_files: int | None = None
+    local_ports: list[int] | None = None
+    event_loop: str = ""
+
+
+class Digest(Struct, frozen=True):
+    """SHA-256 digests of the schedule and of the request bodies."""
+
+    schedule: str | None = None
+    bodies: str | None = None
+
+
+class HeldBack(Struct, frozen=True):
+    """What --rpm and --tpm held back: number of requests, and the seconds that they waited in all."""
+
+    requests: int
+    seconds: float
+
+
+class ClockInfo(Struct, frozen=True):
+    """The clock of a machine of a swarm against the master's. offset, error, drift: seconds."""
+
+    worker: str
+    host: str
+    offset: float
+    error: float
+    drift: float | None = None
+
+
+# The configuration of records on their own.
+NO_CONFIG = Config()
+
+
+class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The content of run.json: what was asked for, where, and how it ended. Empty for records on their own.
+
+    format: version of the file. began, ended_at: ISO 8601; None: unknown, or not yet.
+    config: the settings, without keys.
+    model, models: that were requested.
+    expected: number of measured requests; None if it was open.
+    server: the first of `servers`.
+    clock: of arrival times. ceiling: the machine's highest load, and the fraction of it that was used.
+    versions: of libraries, by name.
+    ended, ended_because: why it ended; None for a run that goes on or was killed.
+    unsent_turns: later turns of conversations that were not sent.
+    client: figures of the client, of several processes the worst. workers: those of each process.
+    clocks, lost, idle: of a swarm: clocks of machines, sentences on lost processes, workers that joined late.
+    """
+
+    format: int | None = None
+    began: str | None = None
+    config: Config = NO_CONFIG
+    model: str | None = None
+    models: list[str] = []
+    expected: int | None = None
+    schedule: ScheduleInfo = ScheduleInfo()
+    stages: list[StageInfo] = []
+    server: ServerInfo | None = None
+    servers: list[ServerInfo] = []
+    clock: ArrivalClock | None = None
+    ceiling: dict[str, Any] | None = None
+    host: HostInfo = HostInfo()
+    versions: dict[str, str] = {}
+    digest: Digest = Digest()
+    ended: EndReason | None = None
+    ended_because: str | None = None
+    unsent_turns: int | None = None
+    ended_at: str | None = None
+    client: dict[str, float | None] = {}
+    workers: list[dict[str, Any]] = []
+    held_back: HeldBack | None = None
+    clocks: list[ClockInfo] = []
+    lost: list[str] = []
+    idle: list[str] = []
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the settings by name; none for records on their own."""
+        return {} if self.config is NO_CONFIG else msgspec.to_builtins(self.config)
 
 
 class Metric(Struct, frozen=True):
@@ -77,6 +226,7 @@ class Counts(Struct, frozen=True):
     abandoned: later turns of conversations that were not sent, because an earlier turn failed.
     retried: failed attempts that were retried (--retries); they are in no other count.
     resent: requests that were resent after a keep-alive race; they are in the other counts too.
+    lacking: failed requests for which this machine lacked something, by what it lacked.
     """
 
     expected: int | None
@@ -92,6 +242,7 @@ class Counts(Struct, frozen=True):
     abandoned: int = 0
     retried: int = 0
     resent: int = 0
+    lacking: dict[Resource, int] = {}
 
 
 class Window(Struct, frozen=True):
@@ -221,7 +372,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     """The content of summary.json. Times are seconds, fractions 0 to 1. `reports/README.md` explains each field."""
 
     format: int = FORMAT
-    run: dict[str, Any]
+    run: RunInfo = RunInfo()
     counts: Counts
     duration: float | None
     metrics: dict[str, Metric]

@@ -10,7 +10,7 @@ import pytest
 from loadstone import records
 from loadstone.apis.openai import Chat, Completions
 from loadstone.apis.response_parser import ResponseParser
-from loadstone.records import Failure, Logprobs
+from loadstone.records import Failure, FailureCause, Logprobs
 from support.captures import CAPTURES, needs_captures, parts
 from support.streams import DONE, event
 
@@ -100,7 +100,9 @@ def test_an_answer_of_nothing_but_the_prompts_is_not_empty(finish: str) -> None:
     ranked = [None, {"7": {"logprob": -3.0, "rank": 1, "decoded_token": "x"}}]
     body = whole({"text": "", "prompt_logprobs": ranked, "finish_reason": finish}, 2, 0)
     assert told(body) == (Logprobs(["", "x"], [None, -3.0], [None, True], None, 2), None)
-    assert told(whole({"text": "", "finish_reason": finish}, 2, 0))[1] == Failure("empty", "the answer holds no output")
+    assert told(whole({"text": "", "finish_reason": finish}, 2, 0))[1] == Failure(
+        FailureCause.EMPTY, "the answer holds no output"
+    )
     chat = whole({"message": {"content": ""}, "finish_reason": finish}, 2, 0, prompt_logprobs=ranked)
     assert told(chat, Chat)[1] is None
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from loadstone.apis import Event
 from loadstone.apis.openai import Chat, Completions
 from loadstone.apis.response_parser import ResponseParser, error_body_message
-from loadstone.records import Failure, Usage
+from loadstone.records import Failure, FailureCause, Usage
 from support.captures import CAPTURES, needs_captures, parts
 from support.paths import TESTS
 from support.streams import DONE, answer, chunk, event, token, usage
@@ -125,8 +125,8 @@ def test_how_a_stream_ends(stream: bytes, kind: str | None) -> None:
 
 
 def test_error_messages_are_the_servers_own() -> None:
-    assert error(event({"error": {"message": "engine died"}})) == Failure("server", "engine died")
-    assert error(event({"object": "error", "message": "too long"})) == Failure("server", "too long")
+    assert error(event({"error": {"message": "engine died"}})) == Failure(FailureCause.SERVER, "engine died")
+    assert error(event({"object": "error", "message": "too long"})) == Failure(FailureCause.SERVER, "too long")
 
 
 OUTPUT = {
@@ -279,7 +279,7 @@ def test_complaints(body: bytes, text: str) -> None:
 
 def test_a_status_is_a_failure_with_the_servers_words() -> None:
     reply = whole(b'{"error":{"message":"busy"}}', status=503)
-    assert reply.failure == Failure("status", "HTTP 503: busy")
+    assert reply.failure == Failure(FailureCause.STATUS, "HTTP 503: busy")
 
 
 FIELDS = """choices delta message content text index finish_reason usage error role tool_calls function function_call
@@ -319,4 +319,4 @@ def test_a_mistake_in_an_own_class_is_not_the_servers() -> None:
     reply = ResponseParser(Broken(), stream=True)
     reply.start(200, b"text/event-stream")
     reply.feed(token("a"), 1)
-    assert reply.finish() == Failure("protocol", "Broken.parse_event: KeyError: 'oops'")
+    assert reply.finish() == Failure(FailureCause.PROTOCOL, "Broken.parse_event: KeyError: 'oops'")

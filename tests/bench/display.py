@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadstone.engine.progress_digest import ProgressDigest, count_bins
+from loadstone.engine.progress_digest import count_bins, digest_records
 from loadstone.engine.worker import PROGRESS_INTERVAL
 from loadstone.live import lines
 from loadstone.live import terminal as screen
@@ -34,16 +34,15 @@ MOST, STEPS, REQUESTS = 0.004, 1500, 20
 def cost(workers: int, width: int) -> tuple[float, float]:
     """Shares of a core that refreshes and pulses take while `workers` processes tell of their requests."""
     run, records, rng = example.run(), example.records(), random.Random(1)
-    progress, digest = RunProgress(example.plan(), None, run), ProgressDigest(run["config"]["goodput"])
+    progress, slos = RunProgress(example.plan(), None, run), run["config"]["goodput"]
     lags = count_bins([rng.expovariate(1 / 2e5) for _ in range(15)])
     reader, writer = os.openpty()
     threading.Thread(target=_drain, args=(reader,), daemon=True).start()
     drawn, adding, drawing, looks = screen.TerminalScreen(os.fdopen(writer, "w")), 0.0, 0.0, 0
     for step in range(1, STEPS + 1):
         for worker in range(workers):
-            for record in rng.choices(records, k=REQUESTS):
-                digest.add(record)
-            told = digest.progress(worker, round(step * PROGRESS_INTERVAL * 1e9))
+            since, at = (round(each * PROGRESS_INTERVAL * 1e9) for each in (step - 1, step))
+            told = digest_records(rng.choices(records, k=REQUESTS), worker, since, at, slos)
             told = msgspec.structs.replace(
                 told,
                 finished=step * REQUESTS,

@@ -24,13 +24,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadstone.records import FORMAT, Failure, Pieces, Record, Usage, to_line
+from loadstone.records import FORMAT, Failure, FailureCause, Pieces, Record, Usage, to_line
 
 MS = 1_000_000
 RATE, STEP, WARMUP = 1000.0, 100 * MS, 1000
 BLOCK = 20_000
 LIMIT_BYTES, LIMIT_SECONDS = 2**30, 90e-6
-KINDS = {0: Failure("status", "HTTP 429: too many requests"), 1: Failure("timeout", "no output after 2 s")}
+KINDS = {
+    0: Failure(FailureCause.STATUS, "HTTP 429: too many requests"),
+    1: Failure(FailureCause.TIMEOUT, "no output after 2 s"),
+}
 FINISH = """
 import os, sys
 from loadstone import results, store

@@ -25,8 +25,8 @@ from msgspec.structs import replace
 
 from loadstone.config.schema import Config
 from loadstone.evals.requests import answers, capabilities, send, tokenize
-from loadstone.evals.requests.build import EvalRequest
-from loadstone.evals.requests.mode import AnswerMode, available_modes
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, RequestId
+from loadstone.evals.requests.mode import available_modes
 
 ALLOWED = 1e-5
 ITEMS, TEXTS = 200, 6
@@ -153,21 +153,15 @@ def scores(out: Path, task: str) -> dict[str, float]:
 def of_way(load: Config, folder: Path, made: list[dict[str, Any]], choice: AnswerMode, limit: int | None) -> Found:
     """By one way of ours, without the machinery around."""
     wanted = [
-        EvalRequest(id=f"{doc_id}/{at}", mode="loglikelihood", prompt=row["context"], continuation=choice_text)
+        EvalRequest(id=RequestId("", doc_id, at), answer_mode=choice, prompt=row["context"], continuation=choice_text)
         for doc_id, row in enumerate(made)
         for at, choice_text in enumerate(row["choices"])
     ]
     folder.mkdir()
-    sent = wanted
-    if choice.method is not None and choice.method.ids:
-        sent, _ = asyncio.run(tokenize.tokenize_requests(wanted, load, folder, limit))
-    asyncio.run(send.infer([(one, choice) for one in sent], load, folder))
-    came = answers.read(folder, {one.id: one for one in sent})
-    return {
-        (int(name.split("/")[0]), int(name.split("/")[1])): one.values[0]  # type: ignore[misc]
-        for name, one in came.items()
-        if one.ok
-    }
+    sent = asyncio.run(tokenize.tokenize_requests(wanted, load, folder, limit))
+    asyncio.run(send.infer(sent, load, folder))
+    came = answers.read(folder, sent)
+    return {(name.doc_id, name.number): one.values[0] for name, one in came.items() if one.ok}  # type: ignore[misc]
 
 
 def compared(name: str, found: Found, truth: Found, made: list[dict[str, Any]], left_out: set[int]) -> bool:

@@ -25,7 +25,7 @@ from loadstone.compare.verdicts import (
     overall_verdict,
     round_up,
 )
-from loadstone.records import Failure, Record, Usage, to_line
+from loadstone.records import Failure, FailureCause, Record, Usage, to_line
 from loadstone.results import measure
 from loadstone.results import read_summary_and_columns as load_run
 from support.engine_records import Load, records, run
@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = {"config": {"model": "m<2>", "temperature": 0.5}, "versions": {"loadstone": "9"}}
     save(root / "slower", records(slower, 3), digest={"bodies": "b", "schedule": "s"}, **told)
     save(root / "single", alike[:1])
-    failing = [Record(index=n, prompt="p", scheduled=n, sent=n, end=n + 9, error=Failure("status", "HTTP 500"))
+    failing = [Record(index=n, prompt="p", scheduled=n, sent=n, end=n + 9, error=Failure(FailureCause.STATUS, "HTTP 500"))
                for n in range(30)]  # fmt: skip
     save(root / "failed", failing)
     for number in range(3):

@@ -407,12 +407,13 @@ def test_paths(base: str, path: str, models: str) -> None:
 
 def test_headers_of_a_row_stand_for_those_of_the_run() -> None:
     row = Prompt(id="a", text="Hi", headers={"x-tenant": "row", "X-Auth-Token": KEY})
-    maker = jobs.RequestBuilder(Chat(), [RequestSettings(model="m")], "/x", (("X-Tenant", "run"), ("X-Team", "t")))
-    request = maker.build(row).request
+    headers = (("X-Tenant", "run"), ("X-Team", "t"))
+    made = jobs.PreparedRequests([row], Chat(), [RequestSettings(model="m")], "/x", headers)
+    request = made.get(0).request
     assert request.own_headers == (("x-tenant", "row"), ("X-Auth-Token", KEY))
     assert [name for name, _ in request.headers] == ["Content-Type", "Accept", "X-Team"]
     plan = make_plan(Load(requests=1), DatasetShape(["a"]))
-    (line,) = jobs.PreparedRequests([row], maker).body_lines(plan)
+    (line,) = made.body_lines(plan)
     assert msgspec.json.decode(line)["headers"] == {"x-tenant": "row", "X-Auth-Token": HIDDEN}
 
 
@@ -422,9 +423,9 @@ class Broken(Chat):
 
 
 def test_mistakes_of_somebody_elses_class_are_named() -> None:
-    maker = jobs.RequestBuilder(Broken(), [RequestSettings(model="m")], "/x", ())
+    made = jobs.PreparedRequests([], Broken(), [RequestSettings(model="m")], "/x", ())
     with pytest.raises(UsageError, match=r"^--api: Broken\.body cannot take a: KeyError: 'oops'$"):
-        maker.build(Prompt(id="a", text="Hi"))
+        made.build(Prompt(id="a", text="Hi"))
 
 
 def test_later_turns_are_tried_before_anything_is_sent() -> None:
@@ -439,15 +440,13 @@ def test_later_turns_are_tried_before_anything_is_sent() -> None:
             return super().build_body(prompt, settings)
 
     with pytest.raises(UsageError, match=r"^no$"):
-        jobs.PreparedRequests([talk], jobs.RequestBuilder(Picky(), [RequestSettings(model="m")], "/x", ()))
+        jobs.PreparedRequests([talk], Picky(), [RequestSettings(model="m")], "/x", ())
     assert seen == [0, 3]
 
 
 def test_jobs() -> None:
     prompts = [Prompt(id="a", text="Hi", output_len=9), Prompt(id="b", text="Ho", body={"stream": False})]
-    made = jobs.PreparedRequests(
-        prompts, jobs.RequestBuilder(Chat(), [RequestSettings(model="m")], "/x", (("X-A", "1"),))
-    )
+    made = jobs.PreparedRequests(prompts, Chat(), [RequestSettings(model="m")], "/x", (("X-A", "1"),))
     first, second = made.get(0), made.get(1)
     assert (first.prompt.id, first.streamed, first.output_len) == ("a", True, 9)
     assert (second.prompt.id, second.streamed, second.output_len) == ("b", False, None)

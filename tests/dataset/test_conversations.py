@@ -13,10 +13,10 @@ from loadstone.apis import RequestSettings
 from loadstone.apis.openai import Chat
 from loadstone.config.stages import parse_stages
 from loadstone.engine.in_flight import TimeLimits
-from loadstone.engine.requests import PreparedRequests, RequestBuilder
-from loadstone.engine.runner import LAST, Runner, Times
+from loadstone.engine.requests import PreparedRequests
+from loadstone.engine.runner import LAST, Runner
 from loadstone.engine.sender import Endpoint, Sender
-from loadstone.records import Failure, Prompt, Record, next_prompt
+from loadstone.records import Failure, FailureCause, Prompt, Record, next_prompt
 from loadstone.schedule.plan import DatasetShape, Load, make_plan
 from loadstone.transport import Request, TransportError
 from support import virtual_time
@@ -47,7 +47,7 @@ class Talker(Scripted):
     def _answer(self, number: int, request: Request) -> Sequence[Step]:
         self.asked.append(body(request))
         if number in self._failing:
-            return [(0.25, TransportError(Failure("connect", "connection refused")))]
+            return [(0.25, TransportError(Failure(FailureCause.CONNECT, "connection refused")))]
         thought, words = chunk({"reasoning_content": "hm"}), chunk({"content": f"said {number}"})
         end = chunk({}, finish="stop") + DONE
         return [(0.5, thought), (0.25, words), (0.25, end)]
@@ -89,7 +89,7 @@ def test_a_failed_turn_ends_its_conversation() -> None:
     run.go()
     first, second, alone = run.by_index()
     assert (first.error, first.abandoned) == (None, 0)
-    assert second.error == Failure("connect", "connection refused")
+    assert second.error == Failure(FailureCause.CONNECT, "connection refused")
     assert (second.turn, second.abandoned) == (2, 1)
     assert (alone.index, alone.conversation, alone.turn, alone.error) == (3, None, None, None)
 
@@ -167,7 +167,7 @@ def test_stages_of_rates_end_with_what_they_brought() -> None:
 def test_what_outlives_the_stages_has_the_grace() -> None:
     run = Run(Load(stages=parse_stages("2s@1"), arrivals="constant"), Scripted(steady(ttft=30)), grace=1.0)
     run.go()
-    assert [(r.error or Failure("empty", "")).kind for r in run.records] == ["stopped", "stopped"]
+    assert [(r.error or Failure(FailureCause.EMPTY, "")).kind for r in run.records] == ["stopped", "stopped"]
     assert {r.end for r in run.records} == {3 * S + LAST}
 
 
@@ -243,10 +243,10 @@ def test_several_servers_and_models() -> None:
     plan = make_plan(
         Load(concurrency=1, requests=40, servers=2, models=(1.0, 1.0)), DatasetShape([row.id for row in rows])
     )
-    jobs = PreparedRequests(rows, RequestBuilder(Chat(), settings, PATH, ()))
+    jobs = PreparedRequests(rows, Chat(), settings, PATH, ())
     doors = [Endpoint(transports[0], PATH), Endpoint(transports[1], "/other/chat/completions")]
     carrier = Sender(plan, jobs, Chat(), doors, records.append, clock=virtual_time.clock)
-    virtual_time.run(Runner(carrier, Times(stagger=0)).run())
+    virtual_time.run(Runner(carrier, stagger=0).run())
     assert [r.server for r in records] == [0, 1] * 20
     assert [len(transport.asked) for transport in transports] == [20, 20]
     asked = [transports[r.server or 0].asked[number // 2]["model"] for number, r in enumerate(records)]
@@ -274,7 +274,7 @@ def test_requests_are_taken_back_after_a_while() -> None:
     run.go()
     taken = [r for r in run.by_index() if r.error is not None]
     assert [r.index for r in taken] == [index for index in range(40) if run.plan.cancelled(index)]
-    assert {r.error for r in taken} == {Failure("cancelled", "cancelled after 0.75 s (--cancel-after)")}
+    assert {r.error for r in taken} == {Failure(FailureCause.CANCELLED, "cancelled after 0.75 s (--cancel-after)")}
     assert {r.end - (r.sent or 0) for r in taken} == {3 * S // 4}
     assert run.carrier.failed == 0
     assert run.transport.cancelled == len(taken)

@@ -15,12 +15,12 @@ from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.checks.rules import judge
 from loadstone.engine import lost_requests, rate_limit
-from loadstone.engine.rate_limit import RateLimiter, RateLimits
-from loadstone.engine.requests import PreparedRequests, RequestBuilder
+from loadstone.engine.rate_limit import RateLimiter
+from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy, retry_after
-from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Endpoint, RequestOptions, Sender
-from loadstone.records import Failure, Prompt, Record, Usage
+from loadstone.engine.runner import Runner
+from loadstone.engine.sender import Endpoint, Sender
+from loadstone.records import Failure, FailureCause, Prompt, Record, Usage
 from loadstone.results import measure
 from loadstone.schedule import plan
 from loadstone.schedule.partition import Partition
@@ -67,7 +67,7 @@ class Run:
         load: Load,
         reply: Callable[[int], Reply],
         retries: RetryPolicy | None = None,
-        limits: RateLimits | None = None,
+        limits: dict[str, float] | None = None,
         rows: list[Prompt] | None = None,
         share: Partition | None = None,
         **times: Any,
@@ -76,14 +76,21 @@ class Run:
         self.transport = Failing(reply)
         rows = rows or [Prompt(id="p", text="hell" * 10, output_len=10)]
         self.plan = plan.make_plan(load, DatasetShape([row.id for row in rows], [1 + len(row.later) for row in rows]))
-        jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ()))
-        style = RequestOptions(retries=retries or RetryPolicy(), request_ids="r-")
+        jobs = PreparedRequests(rows, Chat(), [base.RequestSettings(model="m")], PATH, ())
         endpoints = [Endpoint(self.transport, PATH)]
+        rate_limiter = None if limits is None else RateLimiter(**limits, workers=share.workers if share else 1)
         sender = Sender(
-            self.plan, jobs, Chat(), endpoints, self.records.append, clock=virtual_time.clock, options=style
+            self.plan,
+            jobs,
+            Chat(),
+            endpoints,
+            self.records.append,
+            clock=virtual_time.clock,
+            retries=retries,
+            request_ids="r-",
+            rate_limiter=rate_limiter,
         )
-        rate_limiter = None if limits is None else RateLimiter(limits.divide(share.workers if share else 1))
-        self.runner = Runner(sender, Times(stagger=0, **times), None, share, False, rate_limiter)
+        self.runner = Runner(sender, partition=share, stagger=0, **times)
 
     def go(self, stop: float | None = None) -> str:
         async def work() -> str:
@@ -158,7 +165,9 @@ def test_what_was_answered_or_cannot_help_is_not_asked_again(kind: Any) -> None:
     assert run.told() == [(0, 0, kind, False)]
 
 
-@pytest.mark.parametrize("reply", [(429, []), (500, []), (502, []), (504, []), (529, []), Failure("connect", "lost")])
+@pytest.mark.parametrize(
+    "reply", [(429, []), (500, []), (502, []), (504, []), (529, []), Failure(FailureCause.CONNECT, "lost")]
+)
 def test_what_may_pass_is_asked_again(reply: Reply) -> None:
     run = Run(ONE, first_fail(1, reply), RetryPolicy(max_retries=3))
     run.go()
@@ -231,7 +240,9 @@ def test_a_stop_does_not_wait_for_retries() -> None:
 
 
 def test_a_stop_at_the_very_instant_of_a_failure_does_not_wait_for_retries() -> None:
-    run = Run(Load(concurrency=1), lambda _: Failure("connect", "lost"), RetryPolicy(max_retries=3, max_wait=60))
+    run = Run(
+        Load(concurrency=1), lambda _: Failure(FailureCause.CONNECT, "lost"), RetryPolicy(max_retries=3, max_wait=60)
+    )
     keep = run.runner.sender._on_record
 
     def stop(record: Record) -> None:
@@ -312,7 +323,7 @@ def test_old_records_had_one_attempt() -> None:
 
 
 def test_requests_leave_evenly_and_are_wanted_when_they_may_go() -> None:
-    run = Run(Load(concurrency=8, requests=20), lambda _: None, limits=RateLimits(rpm=60))
+    run = Run(Load(concurrency=8, requests=20), lambda _: None, limits={"rpm": 60})
     run.go()
     assert sorted(run.sent) == pytest.approx(list(range(20)))
     assert [record.scheduled for record in run.records] == [record.sent for record in run.records]
@@ -321,16 +332,16 @@ def test_requests_leave_evenly_and_are_wanted_when_they_may_go() -> None:
 
 def test_tokens_are_estimated_and_then_settled() -> None:
     """A prompt of 40 characters and 10 tokens to come are 20 tokens; the server counts 3 and 3."""
-    run = Run(Load(concurrency=1, requests=4), lambda _: None, limits=RateLimits(tpm=120))
+    run = Run(Load(concurrency=1, requests=4), lambda _: None, limits={"tpm": 120})
     run.go()
     assert run.sent == pytest.approx([0, 3, 6, 9]), "6 tokens at 2 a second, as they are known before the next leaves"
-    together = Run(Load(concurrency=4, requests=4), lambda _: None, limits=RateLimits(tpm=120))
+    together = Run(Load(concurrency=4, requests=4), lambda _: None, limits={"tpm": 120})
     together.go()
     assert together.sent[:2] == pytest.approx([0, 10]), "20 tokens, as nothing is known yet"
 
 
 def test_arrivals_are_shaped_by_the_limits_and_the_run_is_not_called_late() -> None:
-    run = Run(Load(rate=10, arrivals="constant", requests=30), lambda _: None, limits=RateLimits(rpm=120))
+    run = Run(Load(rate=10, arrivals="constant", requests=30), lambda _: None, limits={"rpm": 120})
     run.go()
     assert run.sent == pytest.approx([0.5 * place for place in range(30)])
     told = {"began": "x", "ended": "done", "config": {"rate": 10.0, "rpm": 120.0}, "schedule": {"loop": "open"}}
@@ -340,7 +351,7 @@ def test_arrivals_are_shaped_by_the_limits_and_the_run_is_not_called_late() -> N
 
 
 def test_arrivals_held_back_at_the_end_are_recorded_and_slots_are_not() -> None:
-    open_ = Run(Load(rate=10, arrivals="constant", requests=30), lambda _: None, limits=RateLimits(rpm=60))
+    open_ = Run(Load(rate=10, arrivals="constant", requests=30), lambda _: None, limits={"rpm": 60})
     open_.go(stop=2.25)
     assert len(open_.records) == 23, "all that had arrived by then"
     held = [record for record in open_.records if record.error]
@@ -348,19 +359,19 @@ def test_arrivals_held_back_at_the_end_are_recorded_and_slots_are_not() -> None:
         "held back by --rpm or --tpm when the run ended (interrupted)"
     }
     assert min(record.scheduled for record in held if record.sent is None) == 3 * S // 10
-    closed = Run(Load(concurrency=4), lambda _: None, limits=RateLimits(rpm=60))
+    closed = Run(Load(concurrency=4), lambda _: None, limits={"rpm": 60})
     closed.go(stop=2.2)
     assert [r.error.kind if r.error else None for r in closed.records] == [None, None, "stopped"]
 
 
 def test_retries_are_requests_too() -> None:
-    run = Run(Load(concurrency=1, requests=2), first_fail(2, BUSY), RetryPolicy(max_retries=2), RateLimits(rpm=6))
+    run = Run(Load(concurrency=1, requests=2), first_fail(2, BUSY), RetryPolicy(max_retries=2), {"rpm": 6})
     run.go()
     assert run.sent == pytest.approx([0, 10, 20, 30])
 
 
 def test_processes_share_the_limits() -> None:
-    runs = [Run(Load(rate=10, arrivals="constant", requests=20), lambda _: None, limits=RateLimits(rpm=60),
+    runs = [Run(Load(rate=10, arrivals="constant", requests=20), lambda _: None, limits={"rpm": 60},
                 share=Partition(worker=worker, workers=2, cycle=2)) for worker in range(2)]  # fmt: skip
     for run in runs:
         run.go()
@@ -370,7 +381,7 @@ def test_processes_share_the_limits() -> None:
 
 def test_later_turns_are_held_back_too() -> None:
     talk = Prompt(id="t", text="a", later=[Prompt(id="t", text="b")])
-    run = Run(Load(concurrency=1, requests=2), lambda _: None, limits=RateLimits(rpm=30), rows=[talk])
+    run = Run(Load(concurrency=1, requests=2), lambda _: None, limits={"rpm": 30}, rows=[talk])
     run.go()
     assert run.sent == pytest.approx([0, 2, 4, 6])
 
@@ -379,7 +390,7 @@ def test_estimates() -> None:
     assert rate_limit.estimate_prompt_tokens(Prompt(id="p", tokens=[1, 2, 3])) == 3
     parts = [{"type": "text", "text": "abcd" * 5}, {"type": "image_url", "image_url": {"url": "data:" + "x" * 10_000}}]
     assert rate_limit.estimate_prompt_tokens(Prompt(id="p", messages=[{"role": "user", "content": parts}])) == 5
-    rate_limiter = RateLimiter(RateLimits(tpm=60))
+    rate_limiter = RateLimiter(tpm=60)
     plain = Prompt(id="p", text="abcd")
     assert rate_limiter.estimate(plain, None) == 1
     rate_limiter.settle(1, Usage(prompt=1, completion=8))

@@ -6,7 +6,7 @@ import pytest
 
 from loadstone.config.stages import parse_stages
 from loadstone.engine.lost_requests import WrittenRecords, missing_records, open_slots
-from loadstone.records import Failure, Record
+from loadstone.records import Failure, FailureCause, Record
 from loadstone.schedule import plan
 from loadstone.schedule.partition import Partition, split_plan
 from loadstone.schedule.plan import DatasetShape, Load, Plan
@@ -20,7 +20,7 @@ def made(load: Load, turns: list[int] = SINGLE) -> Plan:
 
 
 def wrote(*indexes: int, failed: tuple[int, ...] = ()) -> WrittenRecords:
-    bad = Failure("timeout", "late")
+    bad = Failure(FailureCause.TIMEOUT, "late")
     return WrittenRecords(
         Record(index=index, prompt="p", scheduled=0, end=1, error=bad if index in failed else None) for index in indexes
     )
@@ -38,7 +38,7 @@ def test_an_open_loop_owes_what_was_due() -> None:
         (5, 5 * S, round(7.5 * S)),
         (7, 7 * S, round(7.5 * S)),
     ]
-    assert {record.error for record in records} == {Failure("stopped", "its process died")}
+    assert {record.error for record in records} == {Failure(FailureCause.STOPPED, "its process died")}
     assert {(record.worker, record.sent, record.first) for record in records} == {(1, None, None)}
 
 

@@ -15,7 +15,7 @@ import pytest
 from loadstone import results
 from loadstone.engine import run_folder
 from loadstone.errors import UsageError
-from loadstone.records import Choice, Failure, Pieces, Record, Usage, from_line, from_lines, to_line
+from loadstone.records import Choice, Failure, FailureCause, Pieces, Record, Usage, from_line, from_lines, to_line
 from loadstone.report.exports import requests_csv
 
 FULL = Path("/dev/full")
@@ -37,7 +37,7 @@ RICH = record(
     text="a\nb\u2028c\x00é",
     tools=[{"id": "t", "function": {"arguments": '{"a": 1}'}}],
     choices=[Choice("x", None, "stop"), Choice("y")],
-    error=Failure("server", 'it said "no"\n'),
+    error=Failure(FailureCause.SERVER, 'it said "no"\n'),
 )
 
 
@@ -317,7 +317,10 @@ def test_requests_csv_of_nothing_is_its_head(tmp_path: Path) -> None:
     [
         (b"", (0, 0, 0)),
         (lines(3)[:-10], (2, 2, 0)),
-        (b"".join(to_line(record(at, sent=1, error=Failure("status", "429"))) for at in range(3)), (3, 0, 3)),
+        (
+            b"".join(to_line(record(at, sent=1, error=Failure(FailureCause.STATUS, "429"))) for at in range(3)),
+            (3, 0, 3),
+        ),
         (b"".join(to_line(record(at, sent=1, streamed=False)) for at in range(3)), (3, 3, 0)),
     ],
     ids=["empty", "cut", "all failed", "not streamed"],

@@ -9,7 +9,7 @@ import pytest
 
 from loadstone.engine.in_flight import TimeLimits
 from loadstone.engine.runner import Runner
-from loadstone.records import Failure
+from loadstone.records import Failure, FailureCause
 from loadstone.results import measure
 from loadstone.schedule import plan
 from loadstone.schedule.plan import DatasetShape, Load
@@ -92,7 +92,7 @@ def test_duration_lets_finish_within_the_grace_and_cuts_off_the_rest() -> None:
     run = Run(Load(concurrency=2), Scripted(script), duration=1.0, grace=2.0)
     assert run.go() == "duration"
     stopped = [r for r in run.records if r.error]
-    assert [r.error for r in stopped] == [Failure("stopped", "in flight when the run ended (duration)")]
+    assert [r.error for r in stopped] == [Failure(FailureCause.STOPPED, "in flight when the run ended (duration)")]
     assert stopped[0].end == 3 * S
     assert stopped[0].first == S // 2
     assert run.transport.cancelled == 1
@@ -136,7 +136,11 @@ def test_arrivals_that_never_got_a_slot_are_recorded() -> None:
 
 
 def test_every_failure_is_a_row_and_the_load_goes_on() -> None:
-    failures = [Failure("connect", "refused"), Failure("truncated", "gone"), Failure("protocol", "what")]
+    failures = [
+        Failure(FailureCause.CONNECT, "refused"),
+        Failure(FailureCause.TRUNCATED, "gone"),
+        Failure(FailureCause.PROTOCOL, "what"),
+    ]
 
     def script(number: int, _: Request) -> Sequence[Step]:
         return [(0.1, TransportError(failures[number]))] if number < 3 else steady()(number, _)
@@ -176,7 +180,7 @@ def test_timeouts(limits: TimeLimits, steps: list[Step], message: str, end: floa
     )
     assert run.go() == "done"
     first, second = run.by_index()
-    assert first.error == Failure("timeout", message)
+    assert first.error == Failure(FailureCause.TIMEOUT, message)
     assert first.end == pytest.approx(end * S, abs=10)
     assert second.error is None
     assert run.transport.cancelled == 1
@@ -240,7 +244,7 @@ def test_requests_that_fail_at_once_do_not_keep_the_loop_for_themselves() -> Non
             self.started.append(0.0)
             if len(self.started) == 10:
                 asyncio.get_running_loop().call_soon(run.runner.stop, "enough")
-            raise TransportError(Failure("connect", "too many open files"))
+            raise TransportError(Failure(FailureCause.CONNECT, "too many open files"))
 
     run = Run(Load(concurrency=2, requests=10_000), Full(lambda number, request: []))
     assert run.go() == "enough"

@@ -24,15 +24,16 @@ from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.evals.output import eval_json
 from loadstone.evals.requests import answers, build, send
-from loadstone.evals.requests.build import EvalRequest, RequestOptions
 from loadstone.evals.requests.cache import Cache, key
-from loadstone.evals.requests.loglikelihood import LogprobMethod
-from loadstone.evals.requests.mode import AnswerMode
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, LogprobMethod, RequestId
 from loadstone.evals.settings import Eval
 from loadstone.records import Failure, Logprobs, Record, Usage
 from loadstone.samples import Question, Sample
 
-WANTED = EvalRequest(id="t:0", mode="generation", prompt="Q:")
+ID = RequestId("t", 0)
+CHAT = AnswerMode("generation", "chat")
+ECHO = AnswerMode("loglikelihood", "completions", LogprobMethod("echo"))
+WANTED = EvalRequest(id=ID, answer_mode=CHAT, prompt="Q:")
 
 
 def record(name: str = "t:0", error: str | None = None, index: int = 0, **told: Any) -> Record:
@@ -89,27 +90,27 @@ def answers_line(one: Record) -> bytes:
 
 def test_the_last_good_answer_counts(tmp_path: Path) -> None:
     folder = _folder(tmp_path, {
-        "1": [record("a", text="first"), record("b", "status"), record("c", "timeout"), record("d", "stopped")],
-        "2": [record("a", text="again"), record("b", text="now"), record("c", "status"), record("x")],
-        "10": [record("a", "status")],
+        "1": [record("a:0", text="first"), record("b:0", "status"), record("c:0", "timeout"), record("d:0", "stopped")],
+        "2": [record("a:0", text="again"), record("b:0", text="now"), record("c:0", "status"), record("x:0")],
+        "10": [record("a:0", "status")],
     })  # fmt: skip
-    wanted = {name: msgspec.structs.replace(WANTED, id=name) for name in "abcd"}
+    wanted = [msgspec.structs.replace(WANTED, id=RequestId(name, 0)) for name in "abcd"]
     found = answers.read(folder, wanted)
     assert [path.name for path in answers.runs(folder)] == ["1", "2", "10"]
-    assert {name: each.values or each.failure for name, each in found.items()} == {
+    assert {name.task: each.values or each.failure for name, each in found.items()} == {
         "a": ["again"], "b": ["now"], "c": "status",
     }  # fmt: skip
-    counts, failures = eval_json.count_requests(wanted, found)
+    counts, failures = eval_json.count_requests((each.id for each in wanted), found)
     assert counts == {"wanted": 4, "answered": 2, "failed": 1, "unsent": 1, "cached": 0}
     assert failures == {"status": 1}
 
 
 def test_letters_answer_as_if_each_had_been_asked() -> None:
     sample = Sample(task="t", doc_id=0, doc={}, target="B", ask=Question(query="Q:"), choices=["A", "B"])
-    item = build.build_item(sample, RequestOptions(mode="letters", form="text"))
+    item = build.build_item(sample, AnswerMode("letters", "completions", LogprobMethod("letters")))
     told = Logprobs(tokens=[" B"], values=[-0.1], best=[True], top=[{" B": -0.1, " A": -2.5}])
     came = answers.from_record(record(text=" B", logprobs=told), item.requests[0][0], "1")
-    (found,) = answers.item_responses([item], {"t:0": came})
+    (found,) = answers.item_responses([item], {ID: came})
     assert found.arguments == [("Q:", " A"), ("Q:", " B")]
     assert found.responses == [[(pytest.approx(-2.5), False)], [(pytest.approx(-0.1), True)]]
     assert found.records == [[("1", 0)], [("1", 0)]]
@@ -117,8 +118,8 @@ def test_letters_answer_as_if_each_had_been_asked() -> None:
 
 def test_what_was_not_asked_has_failed() -> None:
     sample = Sample(task="t", doc_id=0, doc={}, target="", ask=Question(query="Q:"))
-    item = build.build_item(sample, RequestOptions(mode="generation", settings={"max_tokens": 9}, repeat=2))
-    (found,) = answers.item_responses([item], {"t:0": answers.from_record(record(), WANTED, "1")})
+    item = build.build_item(sample, CHAT, settings={"max_tokens": 9}, repeat=2)
+    (found,) = answers.item_responses([item], {ID: answers.from_record(record(), WANTED, "1")})
     assert found.responses == [["Paris", None]]
     assert found.failures == [[None, "unsent"]]
     context, said = found.arguments[0]
@@ -127,7 +128,7 @@ def test_what_was_not_asked_has_failed() -> None:
 
 
 def test_log_probabilities_that_are_missing_are_a_failure() -> None:
-    wanted = EvalRequest(id="t:0", mode="loglikelihood", prompt="Q:", continuation=" Paris")
+    wanted = EvalRequest(id=ID, answer_mode=ECHO, prompt="Q:", continuation=" Paris")
     assert answers.from_record(record(), wanted, "1").failure == "untold: the answer has no log-probabilities"
 
 
@@ -156,13 +157,39 @@ def test_settings_go_by_the_names_of_the_protocol(api: base.API, fields: dict[st
     assert send.fields(api, {**SAID, "chat_template_kwargs": {"a": 1}})["chat_template_kwargs"] == {"a": 1}
 
 
-def test_requests_of_several_apis_are_runs_of_their_own() -> None:
-    likely = msgspec.structs.replace(WANTED, id="t:1", mode="loglikelihood", continuation=" x")
-    chat, echo = AnswerMode("generation", "chat"), AnswerMode("loglikelihood", "completions", LogprobMethod("echo"))
-    found = send.group_by_api([(WANTED, chat), (likely, echo), (WANTED, chat)])
-    assert {api: len(batch) for api, batch in found.items()} == {"chat": 2, "completions": 1}
-    (row,) = send.rows([(likely, echo)], Config())
-    assert (row["id"], row["prompt"], row["echo"]) == ("t:1", "Q: x", True)
+def test_requests_of_several_apis_are_rows_of_their_own_apis() -> None:
+    likely = EvalRequest(id=RequestId("t", 1), answer_mode=ECHO, prompt="Q:", continuation=" x")
+    settings = {"max_tokens": 5}
+    chat = msgspec.structs.replace(WANTED, settings=settings)
+    ollama = msgspec.structs.replace(chat, answer_mode=AnswerMode("generation", "ollama"))
+    first, second, third = send.rows([chat, likely, ollama], Config())
+    assert first["max_tokens"] == 5
+    assert (second["id"], second["prompt"], second["echo"]) == ("t:1", "Q: x", True)
+    assert third["options"] == {"num_predict": 5}
+
+
+@pytest.mark.parametrize("name", ["a:0", "a/1#2~3.4", "qa:v1.5"])
+def test_records_of_an_earlier_version_belong_to_their_requests(name: str, tmp_path: Path) -> None:
+    """Whatever the task is called; a later turn by the conversation that it is part of."""
+    folder = tmp_path / "runs/1"
+    folder.mkdir(parents=True)
+    run_folder.RunFolder(folder, new=False).append(
+        folder / run_folder.RECORDS,
+        [
+            record(f"{name}:0", index=0, text="one", conversation=f"{name}:0", turn=1),
+            record(f"{name}:0.2", index=1, text="two", conversation=f"{name}:0", turn=2),
+            record(f"{name}:1/2#1", index=2, text="three"),
+            record(f"{name}:1/2", index=3, text="four"),
+        ],
+    )
+    talk = EvalRequest(id=RequestId(name, 0), answer_mode=CHAT, prompt="Q:", later=["More."])
+    again = EvalRequest(id=RequestId(name, 1, 2, 1), answer_mode=CHAT, prompt="Q:")
+    found = answers.read(tmp_path, [talk, again])
+    assert {request_id: response.values for request_id, response in found.items()} == {
+        talk.id: ["two"],
+        again.id: ["three"],
+    }
+    assert found[talk.id].turns == ["one", "More.", "two"]
 
 
 def test_runs_are_numbered_on(tmp_path: Path) -> None:
@@ -175,9 +202,9 @@ def test_runs_are_numbered_on(tmp_path: Path) -> None:
 def test_a_question_that_reads_otherwise_now_is_not_gone_on_with(tmp_path: Path) -> None:
     line = send.encode_row({"id": "a", "prompt": "x"})
     (tmp_path / "requests-1.jsonl").write_bytes(line + b'{"id": "b", "pro')
-    send.check_unchanged(tmp_path, [("a", line), ("new", b"{}")])
+    send.check_unchanged(tmp_path, [{"id": "a", "prompt": "x"}, {"id": "new"}])
     with pytest.raises(UsageError, match="has asked a in other words"):
-        send.check_unchanged(tmp_path, [("a", send.encode_row({"id": "a", "prompt": "y"}))])
+        send.check_unchanged(tmp_path, [{"id": "a", "prompt": "y"}])
 
 
 PLACE = {"urls": ["http://a"], "model": "m", "api": "chat"}
@@ -259,13 +286,13 @@ def test_tokens_cost_what_they_cost() -> None:
 
 def test_a_conversation_that_ends_with_an_empty_answer_is_answered(tmp_path: Path) -> None:
     """The next turn is not asked then; to ask all of it again would not help."""
-    wanted = EvalRequest(id="t:0", mode="generation", prompt="Q:", later=["More."])
+    wanted = EvalRequest(id=ID, answer_mode=CHAT, prompt="Q:", later=["More."])
     folder = tmp_path / "runs/1"
     folder.mkdir(parents=True)
     run_folder.RunFolder(folder, new=False).append(
         folder / run_folder.RECORDS, [record(error="empty", text="", turn=1, conversation="c0", abandoned=1)]
     )
-    found = answers.read(tmp_path, {"t:0": wanted})["t:0"]
+    found = answers.read(tmp_path, [wanted])[ID]
     assert (found.ok, found.values) == (True, [""])
 
 
@@ -283,7 +310,7 @@ def test_later_turns_of_a_request_body_have_its_settings() -> None:
 
 def test_an_answer_that_goes_on_behind_a_stop_text_ended_there() -> None:
     """A server takes four of them; what it wrote behind the fifth until its limit is no part of the answer."""
-    wanted = EvalRequest(id="t:0", mode="generation", prompt="Q:", settings={"stop": ["a", "b", "c", "d", "\nQ:"]})
+    wanted = EvalRequest(id=ID, answer_mode=CHAT, prompt="Q:", settings={"stop": ["a", "b", "c", "d", "\nQ:"]})
     found = answers.from_record(record(text="Pris\nQ: and Italy?", finish="length"), wanted, "1")
     assert (found.values, found.finish) == (["Pris"], "stop")
     whole = answers.from_record(record(text="Pris", finish="length"), wanted, "1")
@@ -293,6 +320,7 @@ def test_an_answer_that_goes_on_behind_a_stop_text_ended_there() -> None:
 @pytest.mark.parametrize(("api", "seen", "sent"), [("completions", 4, 4), ("chat", None, 4), ("chat", 5, 5)])
 def test_stop_texts_that_are_too_many_are_not_sent(api: str, seen: int | None, sent: int) -> None:
     asked: Any = "Q:" if api == "completions" else [{"role": "user", "content": "Q:"}]
-    wanted = EvalRequest(id="t:0", mode="generation", prompt=asked, settings={"stop": list("abcde")})
-    (row,) = send.rows([(wanted, AnswerMode("generation", api, stops=seen))], Config(api=api))
+    how = AnswerMode("generation", api, stops=seen)
+    wanted = EvalRequest(id=ID, answer_mode=how, prompt=asked, settings={"stop": list("abcde")})
+    (row,) = send.rows([wanted], Config(api=api))
     assert row["stop"] == list("abcde")[:sent]

@@ -19,10 +19,9 @@ from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.evals.requests import client, tokenize
 from loadstone.evals.requests.answers import Response
-from loadstone.evals.requests.build import EvalRequest
 from loadstone.evals.requests.capabilities import ServerCapabilities, probe, probe_servers
 from loadstone.evals.requests.client import ClientResponse, EvalClient, Refusal
-from loadstone.evals.requests.loglikelihood import LogprobMethod
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, LogprobMethod, RequestId
 from loadstone.evals.requests.mode import choose, common_capabilities
 from loadstone.tasks.spec import Data, Generation, Likelihood, Task
 from support.servers import Asked, clean, scripted
@@ -302,8 +301,11 @@ def test_several_servers_can_do_what_all_can() -> None:
     assert "ignores `echo`" in found.why["echo"]
 
 
+AS_IDS = AnswerMode("loglikelihood", "completions", LogprobMethod("echo", ids=True))
+
+
 def wanted(context: str, text: str, name: str = "t") -> EvalRequest:
-    return EvalRequest(id=name, mode="loglikelihood", prompt=context, continuation=text)
+    return EvalRequest(id=RequestId(name, 0), answer_mode=AS_IDS, prompt=context, continuation=text)
 
 
 def cut(
@@ -327,10 +329,10 @@ def test_token_ids_as_lm_eval_has_them(tmp_path: Path) -> None:
     ]
     found = cut(model, tmp_path, *asked)
     assert {name: words(model, one) for name, one in found.items()} == {
-        "plain": (["a", " b"], [" c", " d"]),
-        "space": (["a", " b"], [" c"]),
-        "none": ([BOS], [" c"]),
-        "joined": (["ab"], [" ef"]),
+        "plain:0": (["a", " b"], [" c", " d"]),
+        "space:0": (["a", " b"], [" c"]),
+        "none:0": ([BOS], [" c"]),
+        "joined:0": (["ab"], [" ef"]),
     }
     assert tokenize.read(tmp_path) == found
     before = len(model.asked)
@@ -342,13 +344,13 @@ def test_a_context_is_asked_for_once_and_cut_from_the_left(tmp_path: Path) -> No
     model = Model()
     found = cut(model, tmp_path, *(wanted("a b c", f" {name}", name) for name in "xyz"), limit=3)
     assert [fields["prompt"] for _, fields in model.asked].count("a b c") == 1
-    assert (words(model, found["x"]), found["x"].lost) == (([" c"], [" x"]), 2)
-    assert cut(model, tmp_path, wanted("a", " b c d e", "long"), limit=3).get("long") is None
+    assert (words(model, found["x:0"]), found["x:0"].lost) == (([" c"], [" x"]), 2)
+    assert cut(model, tmp_path, wanted("a", " b c d e", "long"), limit=3).get("long:0") is None
 
 
 def test_what_has_no_token_before_it_stays_a_text(tmp_path: Path) -> None:
     assert cut(Model(), tmp_path, wanted("", " c")) == {}
-    chat = EvalRequest(id="c", mode="loglikelihood", prompt=[], continuation="x")
+    chat = EvalRequest(id=RequestId("c", 0), answer_mode=AS_IDS, prompt=[], continuation="x")
     assert cut(Model(), tmp_path, chat) == {}
 
 
@@ -359,28 +361,32 @@ def test_a_long_text_is_scored_in_windows(tmp_path: Path) -> None:
     asked = wanted("", text)
     cuts = cut(model, tmp_path, asked, limit=7)
     parts = tokenize.apply([asked], cuts)
-    assert [part.id for part in parts] == ["t", "t~1", "t~2"]
+    assert [str(part.id) for part in parts] == ["t:0", "t:0~1", "t:0~2"]
     said = [[model.vocabulary[token].strip() for token in part.tokens or []] for part in parts]
     assert said == [[BOS, *"01234"], list("456789"), ["6", "7", "8", "9", "10", "11"]]
     assert [part.context_tokens for part in parts] == [1, 1, 4]
 
 
-def test_windows_add_up() -> None:
-    cuts = {"t": tokenize.TokenizedRequest("t", [], 1, 0, [([1, 2], 1), ([2, 3], 1)])}
+@pytest.mark.parametrize("name", ["t", "a~1:0/0", "a:0#1"])
+def test_windows_add_up(name: str) -> None:
+    other = wanted("", "y", "u")
+    cuts = {f"{name}:0": tokenize.TokenizedRequest(f"{name}:0", [], 1, 0, [([1, 2], 1), ([2, 3], 1)])}
+    parts = tokenize.apply([wanted("", "x", name), other], cuts)
+    one, two = RequestId(name, 0), RequestId(name, 0, window=1)
     first, second = Response(values=[(-1.0, True)]), Response(values=[(-2.5, False)])
     lost = Response(failure="timeout")
-    assert tokenize.join_windows({"t": first, "t~1": second}, cuts)["t"].values == [(-3.5, False)]
-    assert tokenize.join_windows({"t": first, "t~1": lost}, cuts)["t"].failure == "timeout"
-    assert tokenize.join_windows({"t": first}, cuts)["t"].failure == "unsent"
-    assert tokenize.join_windows({"u": first}, cuts) == {"u": first}
+    assert tokenize.join_windows({one: first, two: second}, parts)[one].values == [(-3.5, False)]
+    assert tokenize.join_windows({one: first, two: lost}, parts)[one].failure == "timeout"
+    assert tokenize.join_windows({one: first}, parts)[one].failure == "unsent"
+    assert tokenize.join_windows({other.id: first}, parts) == {other.id: first}
 
 
 def test_ids_go_with_their_requests(tmp_path: Path) -> None:
-    cuts = {"t": tokenize.TokenizedRequest("t", [1, 2, 3], 2)}
+    cuts = {"t:0": tokenize.TokenizedRequest("t:0", [1, 2, 3], 2)}
     one, other = tokenize.apply([wanted("a", " b"), wanted("a", " c", "u")], cuts)
     assert (one.tokens, one.context_tokens) == ([1, 2, 3], 2)
     assert other.tokens is None
-    (tmp_path / tokenize.FILE).write_bytes(msgspec.json.encode(cuts["t"]) + b'\n{"id": "u", "tok')
+    (tmp_path / tokenize.FILE).write_bytes(msgspec.json.encode(cuts["t:0"]) + b'\n{"id": "u:0", "tok')
     assert tokenize.read(tmp_path) == cuts
 
 

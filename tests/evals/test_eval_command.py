@@ -16,6 +16,7 @@ from loadstone.errors import UsageError
 from loadstone.evals import evaluate as session
 from loadstone.evals import prepare
 from loadstone.evals.lock import exclusive
+from loadstone.evals.output.lm_eval_samples import task_of
 from loadstone.evals.requests import answers
 from loadstone.evals.settings import from_mapping
 from loadstone.host import event_loop
@@ -158,6 +159,23 @@ def test_what_failed_is_asked_again_and_is_no_wrong_answer(capsys: pytest.Captur
     assert figure()["outcomes"]["right"] == SUMS
 
 
+def test_a_task_may_have_any_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its passes are told apart, continued and scored, whatever separates the parts of a request's id."""
+    flags = ("--retries", 0, "--repeat", 2, "--temperature", 0.5)
+    with Sim(answers="answers.jsonl", ttft="0ms", itl="0ms", answer_failing=3.0) as sim:
+        evaluate(capsys, sim.url, *flags, tasks=eval_tasks.ODDLY_NAMED)
+        failed = journal()["counts"]["failed"]
+        assert failed
+        url = sim.url
+        sim.replace(answers="answers.jsonl", ttft="0ms", itl="0ms")
+        done = evaluate(capsys, url, *flags, tasks=eval_tasks.ODDLY_NAMED)
+    assert (done.status, journal()["counts"]["answered"]) == (0, 2 * SUMS)
+    assert len(records(Path("out/runs/2"))) == failed
+    assert figure()["all"]["value"] == 1.0
+    names = {task_of(path.name) for path in Path("out").glob("samples_*.jsonl")}
+    assert names == {eval_tasks.ODD_NAME.name}
+
+
 def test_nothing_answered_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     with Sim(answers="answers.jsonl", ttft="0ms", itl="0ms", answer_failing=1.0) as sim:
         done = evaluate(capsys, sim.url, "--retries", 0)
@@ -288,8 +306,8 @@ def test_what_was_in_flight_at_an_interruption_has_not_been_asked(sim: Sim) -> N
     stopped = json.loads(to_line(first)) | {"error": {"kind": "stopped", "message": "interrupted"}, "text": None}
     run.write_bytes(json.dumps(stopped).encode() + b"\n" + b"".join(map(to_line, rest)))
     begun = event_loop.run(prepare.prepare(settings, Path("out"), None, lambda _: None))
-    found = answers.read(Path("out"), {one.id: one for one, _ in begun.requests})
-    assert first.prompt not in found
+    found = answers.read(Path("out"), begun.requests)
+    assert first.prompt not in map(str, found)
     assert len(found) == SUMS - 1
 
 

@@ -21,10 +21,9 @@ from loadstone.evals.lm_eval import harness
 from loadstone.evals.lm_eval.tasks import LmEvalTask
 from loadstone.evals.output.lm_eval_samples import sample_lines
 from loadstone.evals.requests import task_run
-from loadstone.evals.requests.build import TaskOptions
 from loadstone.evals.requests.capabilities import ServerCapabilities
-from loadstone.evals.requests.loglikelihood import LogprobMethod
-from loadstone.evals.requests.mode import AnswerMode, choose
+from loadstone.evals.requests.eval_request import AnswerMode, LogprobMethod
+from loadstone.evals.requests.mode import choose
 from loadstone.evals.scoring import aggregate
 from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval
@@ -136,28 +135,33 @@ def answered(doc_id: int, *responses: Any, finish: str | None = None) -> ItemRes
     )
 
 
+ECHO = AnswerMode("loglikelihood", "completions", LogprobMethod("echo"))
+CHAT = AnswerMode("generation", "chat")
+TEXT = AnswerMode("generation", "completions")
+
+
 def test_a_choice_is_asked_as_lm_eval_puts_it() -> None:
     stub = Stub("multiple_choice")
     lm_eval_task = LmEvalTask("stub", stub)
-    items = lm_eval_task.items(TaskOptions(limit=0.5, num_fewshot=3), "text")
+    items = lm_eval_task.items(Eval(tasks=["stub"], limit=0.5, num_fewshot=3), ECHO)
     ((first, second),) = [item.requests for item in items]
-    assert (first[0].id, first[0].prompt, first[0].continuation) == ("stub:0/0", "2 + 2?", " three")
-    assert (second[0].id, second[0].continuation) == ("stub:0/1", " four")
+    assert (str(first[0].id), first[0].prompt, first[0].continuation) == ("stub:0/0", "2 + 2?", " three")
+    assert (str(second[0].id), second[0].continuation) == ("stub:0/1", " four")
     assert (stub.asked["limit"], stub.asked["seed"], stub.config.num_fewshot, lm_eval_task.shots) == (1, 1234, 3, 3)
     assert items[0].sample.target == "1"
 
 
 def test_messages_are_left_to_the_servers_template() -> None:
-    (item, _) = LmEvalTask("stub", Stub("multiple_choice")).items(TaskOptions(system="Be brief."), "messages")
+    (item, _) = LmEvalTask("stub", Stub("multiple_choice")).items(Eval(tasks=["stub"], system="Be brief."), CHAT)
     assert item.requests[0][0].prompt == [{"role": "user", "content": "2 + 2?"}]
 
 
 def test_settings_of_a_generation() -> None:
     lm_eval_task = LmEvalTask("stub", Stub("generate_until"))
-    (item, _) = lm_eval_task.items(TaskOptions(gen={"temperature": 0.5}, repeat=2), "text")
+    (item, _) = lm_eval_task.items(Eval(tasks=["stub"], gen={"temperature": 0.5}, repeat=2), TEXT)
     expected = {"max_tokens": 16, "temperature": 0.5, "stop": ["\n"]}
     assert [one.settings for one in item.requests[0]] == [{**expected, "seed": 1234}, {**expected, "seed": 1235}]
-    assert [one.id for one in item.requests[0]] == ["stub:0/0", "stub:0/0#1"]
+    assert [str(one.id) for one in item.requests[0]] == ["stub:0/0", "stub:0/0#1"]
     assert lm_eval_task.settings({}) == {"max_tokens": 16, "temperature": 0.0, "stop": ["\n"]}
     plain = LmEvalTask("stub", Stub("generate_until", generation_kwargs={"until": "."}))
     assert plain.settings({}) == {"max_tokens": 256, "temperature": 0.0, "stop": ["."]}
@@ -165,15 +169,15 @@ def test_settings_of_a_generation() -> None:
 
 def test_doc_ids_are_those_of_the_split() -> None:
     lm_eval_task = LmEvalTask("stub", Stub("multiple_choice"))
-    assert [item.sample.doc_id for item in lm_eval_task.items(TaskOptions(ids=[1]), "text")] == [1]
+    assert [item.sample.doc_id for item in lm_eval_task.items(Eval(tasks=["stub"], samples={"stub": [1]}), ECHO)] == [1]
     with pytest.raises(UsageError, match="--samples asks stub for 2, but its doc_ids are 0 to 1"):
-        lm_eval_task.items(TaskOptions(ids=[2]), "text")
+        lm_eval_task.items(Eval(tasks=["stub"], samples={"stub": [2]}), ECHO)
     with pytest.raises(UsageError, match="measures a whole text, which no chat can: say --api completions"):
-        LmEvalTask("stub", Stub("loglikelihood_rolling")).items(TaskOptions(), "messages")
+        LmEvalTask("stub", Stub("loglikelihood_rolling")).items(Eval(tasks=["stub"]), CHAT)
 
 
 def judged(lm_eval_task: LmEvalTask, *each: ItemResponses) -> list[list[Score]]:
-    lm_eval_task.items(TaskOptions(), "text")
+    lm_eval_task.items(Eval(tasks=["stub"]), ECHO)
     return [lm_eval_task.scorer.score_item(one) for one in each]
 
 
@@ -215,7 +219,7 @@ def test_passes_are_judged_apart_unless_the_task_makes_one_of_them() -> None:
     ]
     (scores,) = judged(together, answered(0, ["four", "five"]))
     assert [(score.attempt, score.outcome) for score in scores if score.filter == "first"] == [(0, "right")]
-    assert [len(item.requests[0]) for item in together.items(TaskOptions(), "text")] == [2, 2]
+    assert [len(item.requests[0]) for item in together.items(Eval(tasks=["stub"]), ECHO)] == [2, 2]
 
 
 def test_a_perplexity_is_of_all_items() -> None:
@@ -236,7 +240,7 @@ def test_the_requests_of_a_task_are_built_like_any_other() -> None:
         AnswerMode("loglikelihood", "completions", LogprobMethod("echo")),
         Eval(tasks=["lm-eval:stub"]),
     )
-    assert [one.id for one in built.requests()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
+    assert [str(one.id) for one in built.requests()] == ["stub:0/0", "stub:0/1", "stub:1/0", "stub:1/1"]
     setup = TaskSetup.of(built)
     assert (setup.template, setup.lm_eval_config, setup.info.headline) == (
         "lm-eval:stub",
@@ -307,9 +311,11 @@ def test_with_lm_eval_itself(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(YAML, "utf-8")
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(doc) + "\n" for doc in DOCS), "utf-8")
     code = (
-        "from loadstone.evals.lm_eval import harness; from loadstone.evals.requests.build import TaskOptions\n"
+        "from loadstone.evals.lm_eval import harness; from loadstone.evals.settings import Eval\n"
+        "from loadstone.evals.requests.eval_request import AnswerMode\n"
         "((task,), _) = harness.load_tasks(['mine'], '.')\n"
-        "print([one[0].continuation for item in task.items(TaskOptions(), 'text') for one in item.requests])"
+        "how = AnswerMode('loglikelihood', 'completions')\n"
+        "print([one[0].continuation for item in task.items(Eval(tasks=['mine']), how) for one in item.requests])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False

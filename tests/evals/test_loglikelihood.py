@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from loadstone.evals.requests import loglikelihood
-from loadstone.evals.requests.build import EvalRequest
-from loadstone.evals.requests.loglikelihood import LogprobMethod, MissingLogprobsError
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, LogprobMethod, RequestId
+from loadstone.evals.requests.loglikelihood import MissingLogprobsError
 from loadstone.records import Logprobs, Record
 
 
@@ -116,13 +117,14 @@ def test_letters_without_a_log_probability() -> None:
 
 ONE = {"max_tokens": 1, "temperature": 0}
 WHOLE = {**ONE, "stream": False}
-TEXT = EvalRequest(id="t", mode="loglikelihood", prompt="Q:", continuation=" four")
-CHAT = EvalRequest(id="t", mode="loglikelihood", prompt=[{"role": "user", "content": "Q"}], continuation="four")
-PREFIX = EvalRequest(
-    id="t", mode="loglikelihood", prompt=[{"role": "assistant", "content": "It is"}], continuation=" four"
-)
-IDS = EvalRequest(id="t", mode="loglikelihood", prompt="Q:", continuation=" four", tokens=[1, 2, 3], context_tokens=2)
-LETTERS = EvalRequest(id="t", mode="letters", prompt="Q:", letters=[" A"])
+ID = RequestId("t", 0)
+ECHO = AnswerMode("loglikelihood", "completions", LogprobMethod("echo"))
+SPELT = AnswerMode("letters", "completions", LogprobMethod("letters"))
+TEXT = EvalRequest(id=ID, answer_mode=ECHO, prompt="Q:", continuation=" four")
+CHAT = EvalRequest(id=ID, answer_mode=ECHO, prompt=[{"role": "user", "content": "Q"}], continuation="four")
+PREFIX = EvalRequest(id=ID, answer_mode=ECHO, prompt=[{"role": "assistant", "content": "It is"}], continuation=" four")
+IDS = EvalRequest(id=ID, answer_mode=ECHO, prompt="Q:", continuation=" four", tokens=[1, 2, 3], context_tokens=2)
+LETTERS = EvalRequest(id=ID, answer_mode=SPELT, prompt="Q:", letters=[" A"])
 OPEN = {"add_generation_prompt": False, "continue_final_message": True, "prompt_logprobs": 1, **WHOLE}
 BODIES = [
     (TEXT, LogprobMethod("echo"), {"prompt": "Q: four", "echo": True, "logprobs": 1, **WHOLE}),
@@ -145,7 +147,7 @@ BODIES = [
     ),
     (LETTERS, LogprobMethod("letters", top=5), {"prompt": "Q:", "logprobs": 5, **ONE}),
     (
-        EvalRequest(id="t", mode="letters", prompt=[{"role": "user", "content": "Q"}], letters=["A"]),
+        EvalRequest(id=ID, answer_mode=SPELT, prompt=[{"role": "user", "content": "Q"}], letters=["A"]),
         LogprobMethod("letters", "chat"),
         {"messages": [{"role": "user", "content": "Q"}], "logprobs": True, "top_logprobs": 20, **ONE},
     ),
@@ -154,7 +156,8 @@ BODIES = [
 
 @pytest.mark.parametrize(("eval_request", "method", "body"), BODIES)
 def test_requests(eval_request: EvalRequest, method: LogprobMethod, body: dict[str, object]) -> None:
-    assert loglikelihood.body(eval_request, method) == body
+    how = msgspec.structs.replace(eval_request.answer_mode, api=method.api, method=method)
+    assert loglikelihood.body(msgspec.structs.replace(eval_request, answer_mode=how)) == body
 
 
 def test_records_say_it_or_not() -> None:

@@ -13,8 +13,7 @@ from loadstone.errors import UsageError
 from loadstone.evals.data import samples
 from loadstone.evals.data.samples import SampleSelection
 from loadstone.evals.requests import build
-from loadstone.evals.requests.build import RequestOptions
-from loadstone.evals.requests.request_id import RequestId
+from loadstone.evals.requests.eval_request import AnswerMode, LogprobMethod, RequestId
 from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Generation
 from support import eval_tasks
@@ -70,6 +69,10 @@ def test_what_the_answer_begins_with_is_the_assistants() -> None:
     assert said == [{"role": "user", "content": "a So: b\n\nx"}, {"role": "assistant", "content": "So:"}]
 
 
+CHAT = AnswerMode("generation", "chat")
+ECHO = AnswerMode("loglikelihood", "completions", LogprobMethod("echo"))
+
+
 def _sample(**changes: Any) -> Sample:
     usual = Sample(
         task="t", doc_id=7, doc={}, target="Paris", ask=Question(query="Q:"), choices=["Rome", "Paris"], gold=[1]
@@ -78,34 +81,39 @@ def _sample(**changes: Any) -> Sample:
 
 
 def test_a_choice_has_a_request_for_each_continuation() -> None:
-    made = build.build_item(_sample(), RequestOptions(mode="loglikelihood", form="text"))
-    assert [[one.id for one in passes] for passes in made.requests] == [["t:7/0"], ["t:7/1"]]
+    made = build.build_item(_sample(), ECHO)
+    assert [[str(one.id) for one in passes] for passes in made.requests] == [["t:7/0"], ["t:7/1"]]
     assert [passes[0].continuation for passes in made.requests] == [" Rome", " Paris"]
     assert made.requests[0][0].prompt == "Q:"
 
 
 def test_letters_are_asked_for_in_one_request() -> None:
-    ((one,),) = build.build_item(_sample(choices=["A", "B"]), RequestOptions(mode="letters", form="text")).requests
-    assert (one.id, one.letters) == ("t:7", [" A", " B"])
+    ((one,),) = build.build_item(
+        _sample(choices=["A", "B"]), AnswerMode("letters", "completions", LogprobMethod("letters"))
+    ).requests
+    assert (str(one.id), one.letters) == ("t:7", [" A", " B"])
 
 
 @pytest.mark.parametrize(("prefix", "continuation"), [("", "Rome"), ("So:", " Rome"), ("So: ", "Rome")])
 def test_a_turn_begins_with_its_continuation(prefix: str, continuation: str) -> None:
     """As in lm-eval's construct_requests with a chat template."""
-    made = build.build_item(_sample(ask=Question(query="Q:", prefix=prefix)), RequestOptions(mode="loglikelihood"))
+    made = build.build_item(
+        _sample(ask=Question(query="Q:", prefix=prefix)),
+        AnswerMode("loglikelihood", "chat", LogprobMethod("prompt_logprobs", "chat")),
+    )
     assert made.requests[0][0].continuation == continuation
 
 
 def test_the_first_pass_has_the_same_id_however_many_there_are() -> None:
-    one = build.build_item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.6}))
-    three = build.build_item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.6}, repeat=3))
+    one = build.build_item(_sample(), CHAT, settings={"temperature": 0.6})
+    three = build.build_item(_sample(), CHAT, settings={"temperature": 0.6}, repeat=3)
     assert one.requests[0][0] == three.requests[0][0]
-    assert [wanted.id for wanted in three.requests[0]] == ["t:7", "t:7#1", "t:7#2"]
+    assert [str(wanted.id) for wanted in three.requests[0]] == ["t:7", "t:7#1", "t:7#2"]
     assert [wanted.settings["seed"] for wanted in three.requests[0]] == [1234, 1235, 1236]
 
 
 def test_greedy_answers_need_no_seed() -> None:
-    ((one,),) = build.build_item(_sample(), RequestOptions(mode="generation", settings={"temperature": 0.0})).requests
+    ((one,),) = build.build_item(_sample(), CHAT, settings={"temperature": 0.0}).requests
     assert one.settings == {"temperature": 0.0}
 
 
@@ -202,18 +210,33 @@ def test_a_doc_id_that_is_not_there_is_refused() -> None:
         _shots(ids=[20])
 
 
+# Names of tasks with every character that separates the parts of an id.
+NAMES = ["gsm8k", "qa:a/b", "v1.5#2", "a~1", "a:0", "a:0/0", "a:0#1", "a:0~1", "a:0.2", "a/1#2~3.4", "名 前", ""]
+
+
 @pytest.mark.parametrize(
-    ("text", "parsed"),
+    ("request_id", "text"),
     [
-        ("gsm8k:3", RequestId("gsm8k:3")),
-        ("arc:3/0", RequestId("arc:3", number=0)),
-        ("arc:3/2#1", RequestId("arc:3", number=2, attempt=1)),
-        ("wikitext:0/0~4", RequestId("wikitext:0", number=0, window=4)),
-        ("mt_bench:7#2.3", RequestId("mt_bench:7", attempt=2, turn=3)),
-        ("qa:a/b.v1.5#x:12", RequestId("qa:a/b.v1.5#x:12")),
-        ("", RequestId("")),
+        (RequestId("gsm8k", 3), "gsm8k:3"),
+        (RequestId("arc", 3, number=0), "arc:3/0"),
+        (RequestId("arc", 3, number=2, attempt=1), "arc:3/2#1"),
+        (RequestId("wikitext", 0, number=0, window=4), "wikitext:0/0~4"),
+        (RequestId("mt_bench", 7, attempt=2), "mt_bench:7#2"),
+        (RequestId("qa:a/b.v1.5#x", 12), "qa:a/b.v1.5#x:12"),
     ],
 )
-def test_the_id_of_a_request_is_parsed_and_formatted(text: str, parsed: RequestId) -> None:
-    assert RequestId.parse(text) == parsed
-    assert str(parsed) == text
+def test_the_text_of_an_id_stays_as_it_was(request_id: RequestId, text: str) -> None:
+    """Evaluations are continued by it, also those of earlier versions."""
+    assert str(request_id) == text
+
+
+def test_different_ids_have_different_texts_whatever_the_tasks_are_called() -> None:
+    ids = [
+        RequestId(name, doc_id, number, attempt, window)
+        for name in NAMES
+        for doc_id in (0, 1, 10)
+        for number in (None, 0, 1)
+        for attempt in (0, 1)
+        for window in (0, 1)
+    ]
+    assert len({str(each) for each in ids}) == len(ids)

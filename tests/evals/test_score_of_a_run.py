@@ -17,7 +17,7 @@ from loadstone.evals.rescore.options import RescoreOptions
 from loadstone.evals.rescore.rescore import RescoreResult
 from loadstone.evals.scoring import sandbox
 from loadstone.evals.scoring.task_setup import TaskSetup
-from loadstone.records import Failure, Record
+from loadstone.records import Failure, FailureCause, Record
 from loadstone.samples import ItemResponses
 from loadstone.tasks import catalogue
 from support.eval_items import SUMS
@@ -31,7 +31,7 @@ def ran(folder: Path, answers: Iterable[tuple[str, str | None]]) -> Path:
     (folder / run_folder.RUN).write_text("{}")
     records = [
         Record(index=index, prompt=prompt, scheduled=0, sent=0, end=9, status=200, text=text, finish="stop",
-               error=None if text is not None else Failure("timeout", "30 s"))
+               error=None if text is not None else Failure(FailureCause.TIMEOUT, "30 s"))
         for index, (prompt, text) in enumerate(answers)
     ]  # fmt: skip
     run_folder.RunFolder(folder, new=False).append(folder / run_folder.RECORDS, records)

@@ -13,8 +13,7 @@ import pytest
 
 from loadstone.checks.finding import Finding
 from loadstone.config.parse import SLOS
-from loadstone.engine.progress_digest import ProgressDigest, count_bins
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.progress_digest import Progress, count_bins, digest_records
 from loadstone.live import display
 from loadstone.live import terminal as screen
 from loadstone.live.checks import SETTLED, RunningChecks
@@ -345,13 +344,11 @@ def test_progress_knows_how_far_sending_is_behind() -> None:
 
 
 def test_a_digest_tells_what_the_display_needs() -> None:
-    digest = ProgressDigest({"ttft": 0.05})
-    for record in (streamed(0, 40, 90), failed("timeout", 0, 9), failed("timeout", 0, 9)):
-        digest.add(record)
-    told = digest.progress(0, S)
+    records = [streamed(0, 40, 90), failed("timeout", 0, 9), failed("timeout", 0, 9)]
+    told = digest_records(records, 0, 0, S, {"ttft": 0.05})
     assert told.slos == {"ttft": (1, 3), ALL_SLOS: (1, 3)}
     assert told.failures == [("timeout", "timeout it was", 2)]
-    assert ProgressDigest().progress(0, S).slos == {}
+    assert digest_records([], 0, 0, S).slos == {}
     assert len(build([]).models) == 0
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from loadstone.metrics import windows
 from loadstone.metrics.columns import build
-from loadstone.records import Failure, FailureKind, Pieces, Record, Usage, from_lines, to_line
+from loadstone.records import Failure, FailureCause, Pieces, Record, Usage, from_lines, to_line
 from loadstone.results import measure
 from loadstone.summary import Metric, Summary
 from support.records import MS, failed, streamed, whole
 
-FAILURES: list[FailureKind] = ["connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server"]
+FAILURES: list[FailureCause] = ["connect", "tls", "timeout", "status", "protocol", "truncated", "empty", "server"]
 
 
 def of(*records: Record, **config: Any) -> Summary:
@@ -237,7 +237,7 @@ def test_cached_share_is_of_the_tokens_the_server_told_it_for() -> None:
 
 
 @pytest.mark.parametrize("kind", FAILURES)
-def test_a_failure_is_counted_and_never_measured(kind: FailureKind) -> None:
+def test_a_failure_is_counted_and_never_measured(kind: FailureCause) -> None:
     slow = msgspec.structs.replace(streamed(0, 900, 990), error=Failure(kind, "gone"))
     summary = of(streamed(0, 10, 20), slow)
     assert {metric.n for metric in summary.metrics.values()} <= {0, 1}
@@ -258,7 +258,7 @@ def test_stopped_requests_did_not_complete() -> None:
 
 def test_cancelled_requests_are_neither_success_nor_failure() -> None:
     """They were sent and in flight, and nothing else of them is told."""
-    slow = streamed(0, 900, 990, error=Failure("cancelled", "after 990 ms"), abandoned=2)
+    slow = streamed(0, 900, 990, error=Failure(FailureCause.CANCELLED, "after 990 ms"), abandoned=2)
     summary = of(streamed(0, 10, 20), slow, goodput={"ttft": 1.0})
     counts = summary.counts
     assert (counts.completed, counts.succeeded, counts.failed, counts.cancelled) == (1, 1, 0, 1)
@@ -298,7 +298,10 @@ def test_requests_that_were_never_sent_are_errors_too() -> None:
 
 def test_the_ten_commonest_failures_are_shown() -> None:
     rows = [failed("server", 0, 10) for _ in range(3)]
-    many = [msgspec.structs.replace(failed("server", 0, 10), error=Failure("server", f"no {i}")) for i in range(20)]
+    many = [
+        msgspec.structs.replace(failed("server", 0, 10), error=Failure(FailureCause.SERVER, f"no {i}"))
+        for i in range(20)
+    ]
     summary = of(*many, *rows)
     assert summary.failures[0] == ("server", "server it was", 3)
     assert len(summary.failures) == 10

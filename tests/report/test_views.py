@@ -15,7 +15,7 @@ import pytest
 from loadstone import results
 from loadstone.engine import run_folder
 from loadstone.metrics.columns import build
-from loadstone.records import Failure, Record, Usage, from_line, to_line
+from loadstone.records import Failure, FailureCause, Record, Usage, from_line, to_line
 from loadstone.report import VIEWS, classic, markdown, page, run_tables, summary_csv, terminal
 from loadstone.report import json as json_view
 from loadstone.report.exports import requests_csv
@@ -67,7 +67,7 @@ def summary() -> Summary:
 
 @pytest.fixture
 def hostile() -> Summary:
-    failed = Record(index=0, prompt="p", scheduled=0, sent=1, end=2, error=Failure("server", HOSTILE))
+    failed = Record(index=0, prompt="p", scheduled=0, sent=1, end=2, error=Failure(FailureCause.SERVER, HOSTILE))
     return measure([failed], run() | {"model": HOSTILE})
 
 
@@ -213,7 +213,7 @@ def test_no_control_character_reaches_the_terminal(name: str, hostile: Summary) 
 
 
 def test_long_messages_are_cut() -> None:
-    failed = Record(index=0, prompt="p", scheduled=0, sent=1, end=2, error=Failure("server", "x" * 500))
+    failed = Record(index=0, prompt="p", scheduled=0, sent=1, end=2, error=Failure(FailureCause.SERVER, "x" * 500))
     [table] = [table for table in run_tables.tables(measure([failed])) if table.title == "Failures"]
     assert table.rows == [["server", "1", "x" * 157 + "..."]]
 

@@ -13,18 +13,18 @@ from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.config.schema import Config
 from loadstone.config.stages import parse_stages
-from loadstone.engine.requests import PreparedRequests, RequestBuilder
-from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Endpoint, RequestOptions, Sender
+from loadstone.engine.progress_digest import Progress
+from loadstone.engine.requests import PreparedRequests
+from loadstone.engine.runner import Runner
+from loadstone.engine.sender import Endpoint, Sender
+from loadstone.engine.worker import WorkerResult
 from loadstone.engine.worker_messages import (
     FrameSplitter,
-    Progress,
     Ready,
     Refusal,
     SetConcurrency,
     StartSignal,
     Stop,
-    WorkerResult,
     WorkerSpec,
     decode_from_worker,
     decode_to_worker,
@@ -109,15 +109,12 @@ def carried(load: Load, workers: int) -> list[Record]:
         shares = split_plan(made(load), workers)
         runners = []
         for share in shares:
-            jobs = PreparedRequests(
-                rows, RequestBuilder(Chat(), [base.RequestSettings(model=name) for name in ("a", "b")], PATH, ())
-            )
-            style = RequestOptions(worker=share.worker)
+            jobs = PreparedRequests(rows, Chat(), [base.RequestSettings(model=name) for name in ("a", "b")], PATH, ())
             endpoints = [Endpoint(Scripted(script), PATH)] * load.servers
             sender = Sender(
-                made(load), jobs, Chat(), endpoints, records.append, clock=virtual_time.clock, options=style
+                made(load), jobs, Chat(), endpoints, records.append, clock=virtual_time.clock, worker=share.worker
             )
-            runners.append(Runner(sender, Times(stagger=0), partition=share))
+            runners.append(Runner(sender, stagger=0, partition=share))
         await asyncio.gather(*(runner.run(0) for runner in runners))
 
     virtual_time.run(work())
@@ -160,16 +157,15 @@ def test_a_runner_that_is_led_holds_the_level_it_is_told() -> None:
     flights: dict[float, int] = {}
 
     async def work() -> str:
-        jobs = PreparedRequests(
-            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ())
-        )
+        jobs = PreparedRequests([Prompt(id="p", text="hi")], Chat(), [base.RequestSettings(model="m")], PATH, ())
         whole = plan.make_plan(Load(concurrency=1, duration=99.0), DatasetShape(["p"]))
         sender = Sender(
             whole, jobs, Chat(), [Endpoint(Scripted(script), PATH)], records.append, clock=virtual_time.clock
         )
         runner = Runner(
             sender,
-            Times(stagger=0, grace=5.0),
+            stagger=0,
+            grace=5.0,
             partition=Partition(worker=1, workers=2, cycle=2),
             live_concurrency=True,
         )
@@ -190,16 +186,12 @@ def test_a_led_runner_ends_when_everything_is_sent() -> None:
     records: list[Record] = []
 
     async def work() -> str:
-        jobs = PreparedRequests(
-            [Prompt(id="p", text="hi")], RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ())
-        )
+        jobs = PreparedRequests([Prompt(id="p", text="hi")], Chat(), [base.RequestSettings(model="m")], PATH, ())
         whole = plan.make_plan(Load(concurrency=1, requests=11), DatasetShape(["p"]))
         sender = Sender(
             whole, jobs, Chat(), [Endpoint(Scripted(script), PATH)], records.append, clock=virtual_time.clock
         )
-        runner = Runner(
-            sender, Times(stagger=0), partition=Partition(worker=0, workers=2, cycle=2), live_concurrency=True
-        )
+        runner = Runner(sender, stagger=0, partition=Partition(worker=0, workers=2, cycle=2), live_concurrency=True)
         asyncio.get_running_loop().call_later(0.5, runner.set_concurrency, 4)
         return await runner.run()
 

@@ -19,7 +19,7 @@ from loadstone.errors import UsageError
 from loadstone.host import ceiling_file, machine
 from loadstone.host import limits as room
 from loadstone.host.ceiling import load_ceiling
-from loadstone.records import Failure, Record
+from loadstone.records import Failure, FailureCause, Record
 from loadstone.selftest import processes, streams, timing
 from loadstone.selftest import run as selftest
 from loadstone.selftest.processes import CoreSplit
@@ -153,7 +153,7 @@ def test_streams_that_are_open_have_begun_and_not_ended() -> None:
     assert streams.count_open(records, 0.1) == 1
 
 
-REFUSED = Failure("connect", "too many open files")
+REFUSED = Failure(FailureCause.CONNECT, "too many open files")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ REFUSED = Failure("connect", "too many open files")
         (40, [], {"open files": None}, "more was not tried", True),
         (38, [], {}, "40 were asked for, and did not begin in time", True),
         (38, [record(None, 1, REFUSED)] * 2, {}, "2 failed: too many open files", False),
-        (40, [record(1, 9, Failure("stopped", "x"))], {}, "more was not tried", True),
+        (40, [record(1, 9, Failure(FailureCause.STOPPED, "x"))], {}, "more was not tried", True),
     ],
 )
 def test_what_kept_streams_from_being_more(

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from loadstone.samples import Sample
 from loadstone.tasks.spec import Benchmark, Data, Doc, Filter, Generation, Group, Likelihood, Task
 
@@ -57,6 +59,9 @@ BENCHMARK = Benchmark(
 )
 NAME = f"{Path(__file__)}:BENCHMARK"
 ONLY_SUMS = f"{Path(__file__)}:SUMS"
+# A name with every character that separates the parts of a request's id.
+ODD_NAME = replace(SUMS, name="exam:0/1#2~3.4")
+ODDLY_NAMED = f"{Path(__file__)}:ODD_NAME"
 
 
 def write(folder: Path, sums: int = 8, shots: int = 6) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from loadstone.config.schema import Config
-from loadstone.records import FORMAT, Failure, Pieces, Prompt, Record, Usage
+from loadstone.records import FORMAT, Failure, FailureCause, Pieces, Prompt, Record, Usage
 from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
 
 USERS, REQUESTS, WARMUP = 8, 120, 8
@@ -30,12 +30,12 @@ CONFIG = Config(
 
 # By index: how the request fails, and its HTTP status.
 FAILURES: dict[int, tuple[Failure, int | None]] = {
-    23: (Failure("status", "HTTP 429: too many requests | please <wait>"), 429),
-    41: (Failure("timeout", "no output after 2 s (--ttft-timeout)"), 200),
-    58: (Failure("truncated", "the stream ended without finish reason or [DONE]"), 200),
-    77: (Failure("connect", "connection refused"), None),
-    90: (Failure("server", "engine ran out of memory"), 200),
-    104: (Failure("empty", "the stream ended without any output"), 200),
+    23: (Failure(FailureCause.STATUS, "HTTP 429: too many requests | please <wait>"), 429),
+    41: (Failure(FailureCause.TIMEOUT, "no output after 2 s (--ttft-timeout)"), 200),
+    58: (Failure(FailureCause.TRUNCATED, "the stream ended without finish reason or [DONE]"), 200),
+    77: (Failure(FailureCause.CONNECT, "connection refused"), None),
+    90: (Failure(FailureCause.SERVER, "engine ran out of memory"), 200),
+    104: (Failure(FailureCause.EMPTY, "the stream ended without any output"), 200),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from loadstone.records import Failure, FailureKind, Pieces, Record, Usage
+from loadstone.records import Failure, FailureCause, Pieces, Record, Usage
 
 MS = 1_000_000
 
@@ -39,7 +39,7 @@ def whole(sent: int, end: int, **fields: Any) -> Record:
     return Record(**{**given, "streamed": False, "status": 200, "finish": "stop", "usage": Usage(10, 5), **fields})
 
 
-def failed(kind: FailureKind, sent: int | None, end: int, scheduled: int = 0, **fields: Any) -> Record:
+def failed(kind: FailureCause, sent: int | None, end: int, scheduled: int = 0, **fields: Any) -> Record:
     error = Failure(kind, f"{kind} it was")
     at = None if sent is None else sent * MS
     return Record(index=9, prompt="p", scheduled=scheduled * MS, sent=at, end=end * MS, error=error, **fields)

@@ -15,10 +15,11 @@ from support.paths import ROOT
 PACKAGE = ROOT / "perf" / "loadstone"
 # From left to right: a room imports only from those before it. A line is a row of the picture, ordered as well.
 ROWS = (
-    "units version text errors records summary samples plugins",
-    "stats apis",
-    "transport config",
-    "schedule dataset host",
+    "units version text errors records samples plugins",
+    "config",
+    "summary apis transport",
+    "stats schedule dataset",
+    "host",
     "metrics checks",
     "server_metrics engine",
     "report",
@@ -35,7 +36,8 @@ ORDER = {room: index for index, room in enumerate(" ".join(ROWS).split())}
 NOUNS = set(ROWS[0].split())
 # What a room is for, as the picture says it.
 PURPOSE = {
-    "nouns": "records, summary, samples, errors, text, units: the data that flows",
+    "nouns": "records, samples, errors, text, units: the data that flows",
+    "summary": "run.json, the figures of a run",
     "stats": "intervals, quantiles",
     "apis": "prompt to body, stream to events",
     "transport": "sockets and timestamps",

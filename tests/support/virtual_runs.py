@@ -8,9 +8,9 @@ from typing import Any
 
 from loadstone.apis import base
 from loadstone.apis.openai import Chat
-from loadstone.engine.requests import PreparedRequests, RequestBuilder
-from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Endpoint, RequestOptions, Sender
+from loadstone.engine.requests import PreparedRequests
+from loadstone.engine.runner import Runner
+from loadstone.engine.sender import Endpoint, Sender
 from loadstone.records import Prompt, Record
 from loadstone.schedule import plan
 from loadstone.schedule.plan import DatasetShape, Load
@@ -45,10 +45,10 @@ class Run:
     ) -> None:
         self.records: list[Record] = []
         rows = rows or [Prompt(id=f"p{i}", text="hello") for i in range(prompts)]
-        made = PreparedRequests(rows, RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ()))
+        made = PreparedRequests(rows, Chat(), [base.RequestSettings(model="m")], PATH, ())
         self.transport = transport
         self.plan = plan.make_plan(load, DatasetShape([row.id for row in rows], [1 + len(row.later) for row in rows]))
-        times = {name: options.pop(name) for name in Times.__struct_fields__ if name in options}
+        times = {name: options.pop(name) for name in ("duration", "grace", "stagger") if name in options}
         self.carrier = Sender(
             self.plan,
             made,
@@ -56,9 +56,9 @@ class Run:
             [Endpoint(transport, PATH)],
             self.records.append,
             clock=virtual_time.clock,
-            options=RequestOptions(**options),
+            **options,
         )
-        self.runner = Runner(self.carrier, Times(**{"stagger": 0, **times}))
+        self.runner = Runner(self.carrier, **{"stagger": 0, **times})
 
     def go(self, also: Callable[[Runner], None] | None = None) -> str:
         async def work() -> str:

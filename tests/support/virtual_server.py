@@ -20,8 +20,8 @@ from loadstone.apis import base
 from loadstone.apis.openai import Chat
 from loadstone.config.schema import Config
 from loadstone.engine import run_folder
-from loadstone.engine.requests import PreparedRequests, RequestBuilder
-from loadstone.engine.runner import Runner, Times
+from loadstone.engine.requests import PreparedRequests
+from loadstone.engine.runner import Runner
 from loadstone.engine.sender import Endpoint, Sender
 from loadstone.records import Prompt, Record, to_line
 from loadstone.schedule import plan
@@ -101,10 +101,10 @@ def go(profile: Profile = SMALL, prompts: int = 1000) -> Callable[[Config], Summ
         rows = [Prompt(id=f"p{row}", text="hello") for row in range(prompts)]
         made = plan.make_plan(plan.Load.of(filled), DatasetShape([row.id for row in rows]))
         records: list[Record] = []
-        jobs = PreparedRequests(rows, RequestBuilder(Chat(), [base.RequestSettings(model="m")], PATH, ()))
+        jobs = PreparedRequests(rows, Chat(), [base.RequestSettings(model="m")], PATH, ())
         served = Served(profile, config.seed * 1_000_003 + config.skip)
         carrier = Sender(made, jobs, Chat(), [Endpoint(served, PATH)], records.append, clock=virtual_time.clock)
-        ended = virtual_time.run(Runner(carrier, Times(stagger=0)).run())
+        ended = virtual_time.run(Runner(carrier, stagger=0).run())
         return _kept(filled, made, records, ended)
 
     return run

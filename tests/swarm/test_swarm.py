@@ -18,8 +18,8 @@ import pytest
 from loadstone.cli import swarm
 from loadstone.cli.parser import parse
 from loadstone.config.schema import Config
-from loadstone.engine.progress_digest import bin_middle, count_bins
-from loadstone.engine.worker_messages import Progress, WorkerResult
+from loadstone.engine.progress_digest import Progress, bin_middle, count_bins
+from loadstone.engine.worker import WorkerResult
 from loadstone.errors import UsageError
 from loadstone.swarm import clock_sync, command, messages, outcome, record_batches, settings
 from loadstone.swarm.locust_stats import LocustStats, bin_milliseconds

@@ -15,6 +15,7 @@ from loadstone.errors import UsageError
 from loadstone.evals.data import rows as library
 from loadstone.evals.data import samples as questions
 from loadstone.evals.requests import build
+from loadstone.evals.requests.eval_request import AnswerMode
 from loadstone.samples import Sample
 from loadstone.tasks import arc, ceval, gpqa_diamond, hellaswag, mmlu, race, truthful_qa
 from loadstone.tasks.multiple_choice import shuffled_order
@@ -53,7 +54,7 @@ def test_a_prompt_is_that_of_lm_eval(case: Row) -> None:
         assert task.generation is not None
         assert list(task.generation.stop) == case["stop"]
     else:
-        parts = build.build_item(sample, build.RequestOptions(mode=case["mode"], form="text")).requests
+        parts = build.build_item(sample, AnswerMode(case["mode"], "completions")).requests
         assert [part[0].continuation for part in parts] == case["continuations"]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loadstone.records import Failure
+from loadstone.records import Failure, FailureCause
 from loadstone.transport import Exchange, Options, Request, Target
 from support.scripted_server import (
     CHUNKED,
@@ -59,7 +59,7 @@ def opening_fails(stack: Stack, target: Target, patience: float = 5.0) -> Failur
 def test_refused(stack: Stack) -> None:
     port = unused_port()
     assert opening_fails(stack, Target("127.0.0.1", port)) == Failure(
-        "connect", f"127.0.0.1:{port}: connection refused"
+        FailureCause.CONNECT, f"127.0.0.1:{port}: connection refused"
     )
 
 
@@ -79,7 +79,9 @@ def test_unreachable(stack: Stack) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no unix sockets in asyncio")
 def test_no_such_unix_socket(stack: Stack, tmp_path: Path) -> None:
     path = str(tmp_path / "missing")
-    assert opening_fails(stack, Target("localhost", 80, unix=path)) == Failure("connect", f"{path}: no such socket")
+    assert opening_fails(stack, Target("localhost", 80, unix=path)) == Failure(
+        FailureCause.CONNECT, f"{path}: no such socket"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full backlog refuses")
@@ -91,14 +93,14 @@ def test_nobody_accepts(stack: Stack) -> None:
             filler.setblocking(False)
             assert filler.connect_ex(deaf.getsockname()) == errno.EINPROGRESS
         failure = opening_fails(stack, Target("127.0.0.1", deaf.getsockname()[1]), patience=0.1)
-        assert failure == Failure("timeout", "no connection after 0.1 s (--connect-timeout)")
+        assert failure == Failure(FailureCause.TIMEOUT, "no connection after 0.1 s (--connect-timeout)")
 
 
 @driven
 async def test_nobody_answers_the_tls_handshake(stack: Stack) -> None:
     async with stack.talking(silent, patience=0.1, secure=True) as (server, transport):
         failure, exchange, _ = await refused(transport)
-        assert failure == Failure("timeout", "no connection after 0.1 s (--connect-timeout)")
+        assert failure == Failure(FailureCause.TIMEOUT, "no connection after 0.1 s (--connect-timeout)")
         assert (exchange.connect, exchange.sent, server.connections) == (None, None, 1)
 
 

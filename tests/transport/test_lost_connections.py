@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from loadstone.records import Failure
+from loadstone.records import Failure, FailureCause
 from loadstone.transport import Request, common
 from support.scripted_server import (
     CHUNKED,
@@ -90,7 +90,7 @@ async def test_a_fresh_connection_is_not_replaced(stack: Stack, ending: str, req
 
     async with stack.talking(script) as (server, transport):
         failure, exchange, _ = await refused(transport, request_)
-        assert failure == Failure("connect", BEFORE[ending])
+        assert failure == Failure(FailureCause.CONNECT, BEFORE[ending])
         assert (server.connections, exchange.resent, exchange.first_byte, exchange.status) == (
             1,
             0,
@@ -115,7 +115,7 @@ async def test_a_retry_that_fails_is_the_failure(stack: Stack, ending: str) -> N
     async with stack.talking(script) as (server, transport):
         await ask(transport)
         failure, exchange, _ = await refused(transport)
-        assert (failure, exchange.resent) == (Failure("connect", BEFORE[ending]), 1)
+        assert (failure, exchange.resent) == (Failure(FailureCause.CONNECT, BEFORE[ending]), 1)
         assert server.connections == 2
 
 
@@ -142,7 +142,7 @@ async def test_a_request_that_was_worked_on_is_not_sent_again(
     async with stack.talking(script, clock=time.monotonic_ns) as (server, transport):
         await ask(transport)
         failure, exchange, _ = await refused(transport, request_)
-        assert failure == Failure("connect", BEFORE[ending])
+        assert failure == Failure(FailureCause.CONNECT, BEFORE[ending])
         assert (exchange.resent, exchange.resend_delay, exchange.connect) == (0, 0, 0)
         assert (requests, server.connections) == (2, 1)
 

@@ -19,7 +19,7 @@ from loadstone import loadtest
 from loadstone.config.schema import Config
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
-from loadstone.records import Failure, Record
+from loadstone.records import Failure, FailureCause, Record
 from support.servers import Capture, clean, read_json, records, refused
 from support.servers import loadstone as command
 
@@ -198,7 +198,7 @@ def test_nothing_that_a_class_raises_ends_or_holds_up_a_run(
     if concurrent and isinstance(raised, StopIteration):
         message = "RuntimeError: coroutine raised StopIteration"
     where = "Concurrent.predict" if concurrent else "Raising.predict"
-    assert {row.error for row in rows} == {Failure("server", f"{where}: {message}")}
+    assert {row.error for row in rows} == {Failure(FailureCause.SERVER, f"{where}: {message}")}
     assert len(rows) == 6
 
 
@@ -223,7 +223,9 @@ def test_a_call_that_never_comes_back_keeps_no_program_alive() -> None:
 
 
 def test_an_empty_answer_is_empty_and_a_timeout_ends_the_wait() -> None:
-    assert {row.error for row in run(Seen(lambda _: [answer("")]))} == {Failure("empty", "the answer holds no output")}
+    assert {row.error for row in run(Seen(lambda _: [answer("")]))} == {
+        Failure(FailureCause.EMPTY, "the answer holds no output")
+    }
 
 
 def test_a_class_that_takes_too_long() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loadstone.errors import UsageError
-from loadstone.records import Failure
+from loadstone.records import Failure, FailureCause
 from loadstone.transport import Options, Request, Target
 from loadstone.transport.aiohttp_client import Aiohttp
 from support.scripted_server import (
@@ -108,7 +108,7 @@ def test_a_proxy_that_is_down(monkeypatch: pytest.MonkeyPatch, secure: bool) -> 
     async def main() -> None:
         async with closing(Aiohttp(Target("model.test", 443, secure), Options(ticking()))) as transport:
             failure, _, _ = await refused(transport)
-            assert failure == Failure("connect", f"the proxy 127.0.0.1:{port}: connection refused")
+            assert failure == Failure(FailureCause.CONNECT, f"the proxy 127.0.0.1:{port}: connection refused")
 
     run(main())
 
@@ -120,7 +120,7 @@ def test_a_proxy_that_refuses_the_tunnel(monkeypatch: pytest.MonkeyPatch) -> Non
             async with closing(Aiohttp(Target("model.test", 443, secure=True), Options(proxy.clock))) as transport:
                 failure, _, _ = await refused(transport)
                 says = "the proxy refused the tunnel: 407 Proxy Authentication Required"
-                assert failure == Failure("connect", says)
+                assert failure == Failure(FailureCause.CONNECT, says)
 
     run(main())
 

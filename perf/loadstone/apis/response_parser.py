@@ -13,7 +13,7 @@ import msgspec
 
 from loadstone.apis.base import API, BadEventError, Delta, Event, ToolCall, ToolFunction
 from loadstone.apis.fast_path import EventTemplate
-from loadstone.records import Choice, Failure, Logprobs, Pieces, Usage
+from loadstone.records import Choice, Failure, FailureCause, Logprobs, Pieces, Usage
 from loadstone.text import MAX_LABEL, clean, to_utf8, to_utf8_nested
 
 # The last event without the blank line after it: nothing is lost.
@@ -110,7 +110,7 @@ class ResponseParser:
                     self._add_event(event, at)
                     self._template.learn(content, event)
             except BadEventError as exc:
-                self.failure = Failure("protocol", str(exc))
+                self.failure = Failure(FailureCause.PROTOCOL, str(exc))
                 return
             except Exception as exc:  # the class may be a plugin, and its mistake is not the server's
                 self.failure = self._plugin_failure("parse_event", exc)
@@ -118,7 +118,7 @@ class ResponseParser:
             if event.usage is not None:
                 self.usage = event.usage if self.usage is None else merge_usage(self.usage, event.usage)
             if event.error is not None:
-                self.failure = Failure("server", event.error)
+                self.failure = Failure(FailureCause.SERVER, event.error)
             if event.done:
                 self._done = True
 
@@ -128,23 +128,23 @@ class ResponseParser:
             self._take_whole_body()
         if self.status is not None and not 200 <= self.status < 300:
             message = error_body_message(bytes(self._body[:MAX_ERROR_BODY]))
-            failure = Failure("status", f"HTTP {self.status}: {message}")
+            failure = Failure(FailureCause.STATUS, f"HTTP {self.status}: {message}")
         else:
             failure = self.failure or failure
             if failure is None and self.streamed:
                 # What is wrong with a stream that has ended.
                 remainder = self._splitter.remainder.strip()
                 if remainder and remainder not in _END:
-                    failure = Failure("truncated", "the stream ended inside an event")
+                    failure = Failure(FailureCause.TRUNCATED, "the stream ended inside an event")
                 elif (missing := self._parser.missing()) is not None:
-                    failure = Failure("protocol", missing)
+                    failure = Failure(FailureCause.PROTOCOL, missing)
                 elif not self.times:
-                    failure = Failure("empty", "the stream ended without any output")
+                    failure = Failure(FailureCause.EMPTY, "the stream ended without any output")
                 elif not (self._done or self._finishes or remainder):
-                    failure = Failure("truncated", "the stream ended without finish reason or [DONE]")
+                    failure = Failure(FailureCause.TRUNCATED, "the stream ended without finish reason or [DONE]")
             if failure is None and not self.times:
-                failure = Failure("empty", "the answer holds no output")
-        self.failure = failure if failure is None else Failure(failure.kind, clean(failure.message))
+                failure = Failure(FailureCause.EMPTY, "the answer holds no output")
+        self.failure = failure if failure is None else Failure(failure.kind, clean(failure.message), failure.resource)
         return self.failure
 
     @property
@@ -236,7 +236,7 @@ class ResponseParser:
             event = self._parser.parse_response(bytes(self._body))
             self._add_event(event, 0)
         except BadEventError as exc:
-            self.failure = Failure("protocol", str(exc))
+            self.failure = Failure(FailureCause.PROTOCOL, str(exc))
             return
         except Exception as exc:  # as above
             self.failure = self._plugin_failure("parse_response", exc)
@@ -244,10 +244,12 @@ class ResponseParser:
         self.usage = event.usage
         self.first = self.first_answer = self.last = None  # a response that is not streamed has no such times
         if event.error is not None:
-            self.failure = Failure("server", event.error)
+            self.failure = Failure(FailureCause.SERVER, event.error)
 
     def _plugin_failure(self, method: str, exc: Exception) -> Failure:
-        return Failure("protocol", f"{type(self._parser).__name__}.{method}: {type(exc).__name__}: {clean(exc)}")
+        return Failure(
+            FailureCause.PROTOCOL, f"{type(self._parser).__name__}.{method}: {type(exc).__name__}: {clean(exc)}"
+        )
 
 
 def merge_usage(known: Usage, update: Usage) -> Usage:

@@ -14,12 +14,11 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.capacity import queueing
-from loadstone.checks.finding import run_config
 from loadstone.checks.rules import DRIFT
 from loadstone.errors import DataError
 from loadstone.metrics.slo import FIGURES as STATS
 from loadstone.metrics.slo import Estimate, Objective, Outcome, estimate
-from loadstone.summary import Summary
+from loadstone.summary import EndReason, Summary
 from loadstone.sweep.points import MeasuredPoint, Sweep, rates_under_load
 
 # Figures that every curve has as far as they were measured, besides those of the objectives.
@@ -142,7 +141,7 @@ def _curve(
         else:
             runs[point.name] = usable
 
-    open_loops = {bool(run_config(usable[0]).get("rate")) for usable in runs.values()}
+    open_loops = {bool(usable[0].run.config.rate) for usable in runs.values()}
     if len(open_loops) > 1:
         raise DataError(f"the sweep {label} mixes rates and concurrencies: plan from one with either of them")
     spots = [_operating_point(name, usable, objectives, judgements.get(name, {})) for name, usable in runs.items()]
@@ -152,7 +151,7 @@ def _curve(
         count = f"{len(spots)} usable {'point' if len(spots) == 1 else 'points'}"
         raise DataError(f"the sweep {label} has {count}{reasons}: a plan takes two loads or more; sweep more")
     open_loop = True in open_loops
-    arrivals = sorted({str(run_config(usable[0]).get("arrivals")) for usable in runs.values()})
+    arrivals = sorted({str(usable[0].run.config.arrivals) for usable in runs.values()})
     return Curve(
         label=label,
         loop="open" if open_loop else "closed",
@@ -179,13 +178,13 @@ def _unusable(point: MeasuredPoint, usable: Sequence[Summary]) -> str:
 
 def _load(run: Summary) -> tuple[float, float] | None:
     """Return the rate or concurrency that was set, and requests/s; None if it is not one load."""
-    settings = run_config(run)
-    if settings.get("stages") or settings.get("arrivals") == "replay":
+    config = run.run.config
+    if config.stages or config.arrivals == "replay":
         return None
-    if settings.get("rate"):
-        return settings["rate"], settings["rate"]
+    if config.rate:
+        return config.rate, config.rate
     qps = rates_under_load(run).get("qps")
-    return (float(settings["concurrency"]), qps) if settings.get("concurrency") and qps else None
+    return (float(config.concurrency), qps) if config.concurrency and qps else None
 
 
 def _operating_point(
@@ -209,7 +208,7 @@ def _operating_point(
         output_tokens=_mean(_tokens(run, "output_tokens") for run in runs),
         requests=sum(run.counts.succeeded for run in runs),
         runs=len(runs),
-        saturated=judgements.get(QUEUE) == "missed" or any(run.run.get("ended") == "saturated" for run in runs),
+        saturated=judgements.get(QUEUE) == "missed" or any(run.run.ended is EndReason.SATURATED for run in runs),
         drifting=any(map(_drifts, runs)),
         doubts=list(dict.fromkeys(doubts)),
         server=list(dict.fromkeys(text for run in runs for text in _server_limits(run))),
@@ -249,7 +248,7 @@ def _pool(estimates: Sequence[Estimate | None]) -> Estimate | None:
 def _drifts(run: Summary) -> bool:
     """Return True if an open loop may be falling behind, by the rule of the doubt `drift`."""
     change, margin = run.checks.get("drift_ttft"), run.checks.get("drift_ttft_margin")
-    known = change is not None and margin is not None and bool(run_config(run).get("rate"))
+    known = change is not None and margin is not None and bool(run.run.config.rate)
     return known and (change or 0.0) - (margin or 0.0) > DRIFT
 
 

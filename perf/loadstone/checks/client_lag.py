@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
-from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_ms, format_percent, grade, run_config
+from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_ms, format_percent, grade
 from loadstone.summary import Summary
 
 # Fractions of a figure by which the client may distort it before the run is suspect, and before it is invalid. Suspect:
@@ -83,7 +82,7 @@ def send_lag(summary: Summary) -> Iterator[Finding]:
 
 def ceiling(summary: Summary) -> Iterator[Finding]:
     """Check the load against what `loadstone selftest` measured as the most that this machine can do."""
-    fraction = (summary.run.get("ceiling") or {}).get("share")
+    fraction = (summary.run.ceiling or {}).get("share")
     advice = f"beyond 80 % of it the error grows steeply: {_add_workers(summary, fraction or 0.0)}"
     yield from check_limit("share of this machine's ceiling", fraction, 0.8, math.inf, format_percent, advice)
 
@@ -141,7 +140,7 @@ def _worst(
 def _kernel_stamps(summary: Summary) -> bool:
     """Return True if the kernel was to stamp what arrived, and did."""
     stamped = summary.checks.get("kernel_stamped")
-    return summary.run.get("clock") == "kernel" and (stamped is None or stamped > STAMPED)
+    return summary.run.clock == "kernel" and (stamped is None or stamped > STAMPED)
 
 
 def _statistic(summary: Summary, name: str, statistic: str) -> float | None:
@@ -166,7 +165,7 @@ def _add_workers(summary: Summary, fraction: float) -> str:
 
     fraction: of a worker's capacity that is used.
     """
-    workers = len(summary.run.get("workers") or ()) or 1
+    workers = len(summary.run.workers) or 1
     spare = len(_cores(summary)) - _is_local(summary)
     needed = max(workers + 1, math.ceil(workers * fraction / COMFORT))
     if spare > workers:
@@ -175,15 +174,15 @@ def _add_workers(summary: Summary, fraction: float) -> str:
 
 
 def _less_load(summary: Summary) -> str:
-    rate = run_config(summary).get("rate")
-    streams = run_config(summary).get("concurrency")
+    rate = summary.run.config.rate
+    streams = summary.run.config.concurrency
     return f"a lower --rate than {rate:g}" if rate else f"fewer streams than {streams}" if streams else "a lighter load"
 
 
 def _pin(summary: Summary) -> str:
     """Advise a core for the client alone."""
     cores = _cores(summary)
-    all_cores = (summary.run.get("host") or {}).get("cores") or 0
+    all_cores = summary.run.host.cores or 0
     if len(cores) > 1 and _is_local(summary):
         others = ",".join(map(str, cores[:-1]))
         return f"pin the server elsewhere: taskset -c {others} SERVER, and taskset -c {cores[-1]} loadstone run ..."
@@ -197,13 +196,13 @@ def _pin(summary: Summary) -> str:
 
 def _cores(summary: Summary) -> list[int]:
     """Return the cores that the client may use."""
-    host: dict[str, Any] = summary.run.get("host") or {}
-    return list(host.get("allowed_cores") or range(host.get("cores") or 1))
+    host = summary.run.host
+    return list(host.allowed_cores or range(host.cores or 1))
 
 
 def _is_local(summary: Summary) -> bool:
     """Return True if a server is on this machine, by its address."""
-    urls = run_config(summary).get("url") or ()
+    urls = summary.run.config.url or ()
     for url in [urls] if isinstance(urls, str) else urls:
         parts = urlsplit(url)
         name = parts.hostname or ""

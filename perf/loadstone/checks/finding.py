@@ -6,7 +6,7 @@ Pure. A finding without a severity says that all is well: `loadstone check` show
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -43,11 +43,6 @@ def check_limit(
 def grade(value: float, suspect: float, invalid: float) -> Severity | None:
     """Return the severity of a value above one of two limits."""
     return "invalid" if value > invalid else "suspect" if value > suspect else None
-
-
-def run_config(summary: Summary) -> dict[str, Any]:
-    """Return the settings of the run; empty where there are only records."""
-    return summary.run.get("config") or {}
 
 
 def format_ms(seconds: float) -> str:

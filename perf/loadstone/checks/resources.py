@@ -1,18 +1,16 @@
 """Check that the client had the resources for the load: open files, local ports, worker processes, agreeing clocks.
 
-Pure. Records have a failure as text only, so open files and ports are recognized by the messages that the transports
-write, of which both know the beginning (`records.py`).
+Pure. The transports say in each failure what this machine lacked (`records.Resource`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
-from loadstone.checks.finding import Finding, Rule, format_ms, format_percent, grade, run_config
-from loadstone.records import NO_FREE_PORT, TOO_MANY_FILES
-from loadstone.summary import Summary
+from loadstone.checks.finding import Finding, Rule, format_ms, format_percent, grade
+from loadstone.records import Resource
+from loadstone.summary import EndReason, Summary
 
 # Files that a process has open beside its streams.
 SPARE = 32
@@ -36,11 +34,11 @@ def open_files_advice(streams: int, limit: int | None, workers: int = 1) -> str 
 
 def open_files(summary: Summary) -> Iterator[Finding]:
     """Find requests that failed for want of a file."""
-    failed = sum(count for _, message, count in summary.failures if TOO_MANY_FILES in message)
+    failed = summary.counts.lacking.get(Resource.OPEN_FILES, 0)
     if failed:
-        soft_limit = (summary.run.get("host") or {}).get("open_files")
+        soft_limit = summary.run.host.open_files
         limit = f"{soft_limit} files" if soft_limit else "0"
-        streams = run_config(summary).get("concurrency")
+        streams = summary.run.config.concurrency
         more = f"ulimit -n {2 * streams}" if streams else "a higher ulimit -n"
         advice = f"the client's fault, not the server's: {more}, or --workers, which have a limit each"
         yield Finding("open files", "invalid", f"{failed} requests failed", limit, advice)
@@ -48,8 +46,8 @@ def open_files(summary: Summary) -> Iterator[Finding]:
 
 def local_ports(summary: Summary) -> Iterator[Finding]:
     """Find requests that failed for want of a port: a closed connection keeps its port for a minute (TIME_WAIT)."""
-    failed = sum(count for _, message, count in summary.failures if NO_FREE_PORT in message)
-    span = (summary.run.get("host") or {}).get("local_ports")
+    failed = summary.counts.lacking.get(Resource.LOCAL_PORTS, 0)
+    span = summary.run.host.local_ports
     ports = span[1] - span[0] + 1 if span else 0
     opened = summary.checks.get("opened_a_minute")
     advice = (
@@ -66,9 +64,9 @@ def local_ports(summary: Summary) -> Iterator[Finding]:
 
 def workers(summary: Summary) -> Iterator[Finding]:
     """Find lost processes or machines, and records that never came."""
-    lost = list(summary.run.get("lost") or ())
-    if summary.run.get("ended") == "worker" and not lost:
-        lost = [str(summary.run.get("ended_because") or "a worker process died")]
+    lost = list(summary.run.lost)
+    if summary.run.ended is EndReason.WORKER and not lost:
+        lost = [str(summary.run.ended_because or "a worker process died")]
     if lost:
         advice = "part of the load ended, and its records may be missing: see why it died (dmesg tells of memory)"
         yield Finding("lost workers", "invalid", "; ".join(lost), "none", advice)
@@ -76,16 +74,15 @@ def workers(summary: Summary) -> Iterator[Finding]:
 
 def clocks(summary: Summary) -> Iterator[Finding]:
     """Find clocks of several machines that differ: what is in flight together is only known to within their error."""
-    clocks: list[dict[str, Any]] = summary.run.get("clocks") or []
-    if not clocks:
+    if not summary.run.clocks:
         return
     latency = summary.metrics.get("latency")
     mean = (latency.mean if latency else None) or 0.0
-    worst = max(clocks, key=lambda clock: clock["error"])
+    worst = max(summary.run.clocks, key=lambda clock: clock.error)
     limit = max(0.001, 0.05 * mean)
     advice = "arrivals and the number in flight are blurred by it: use the same network for control, or chrony or PTP"
-    severity = grade(worst["error"], limit, 5 * limit)
-    yield Finding("clocks", severity, f"{format_ms(worst['error'])} on {worst['host']}", format_ms(limit), advice)
+    severity = grade(worst.error, limit, 5 * limit)
+    yield Finding("clocks", severity, f"{format_ms(worst.error)} on {worst.host}", format_ms(limit), advice)
 
 
 RULES: tuple[Rule, ...] = (workers, open_files, local_ports, clocks)

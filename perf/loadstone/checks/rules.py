@@ -10,13 +10,15 @@ import math
 from collections.abc import Iterator
 
 from loadstone.checks import client_lag, resources
-from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_percent, grade, one_line, run_config
+from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_percent, grade, one_line
 from loadstone.summary import COMPLETE, Doubt, EndReason, Status, Summary, Verdict
 
 # Advice by the reason of an early end.
 _EARLY_ENDS: dict[EndReason, str] = {
-    "saturated": "the load was more than the server carries: latencies grew with the time it lasted; offer less",
-    "errors": "too many requests failed",
+    EndReason.SATURATED: (
+        "the load was more than the server carries: latencies grew with the time it lasted; offer less"
+    ),
+    EndReason.ERRORS: "too many requests failed",
 }
 # Successes below which no figure has an interval (stats).
 ENOUGH = 20
@@ -131,23 +133,23 @@ def _cut_off(summary: Summary) -> Iterator[Finding]:
 
 def _end(summary: Summary) -> Iterator[Finding]:
     """Check that the run ended, and not early."""
-    ended = summary.run.get("ended")
-    if "began" not in summary.run:
+    ended = summary.run.ended
+    if summary.run.began is None:
         advice = "these are records alone; report the run's folder to judge the client too"
         yield Finding("client not known", "suspect", "no run.json", "a run folder", advice)
     elif not ended:
         advice = "the run was killed or is still going on: what is shown is what had been written"
         yield Finding("no end", "suspect", "the run has no end", "an end", advice)
-    elif ended not in (*COMPLETE, "worker"):
+    elif ended not in (*COMPLETE, EndReason.WORKER):
         advice = _EARLY_ENDS.get(ended, "fewer requests were sent than planned; let it end")
-        advice += f": {why_no_success(summary)}" if ended == "errors" else ""
+        advice += f": {why_no_success(summary)}" if ended is EndReason.ERRORS else ""
         yield Finding("ended early", "suspect", ended, "a whole run", advice)
 
 
 def _missing(summary: Summary) -> Iterator[Finding]:
     """Check that a run that sent everything planned has a record of each request."""
     c = summary.counts
-    if summary.run.get("ended") == "done" and c.expected is not None:
+    if summary.run.ended is EndReason.DONE and c.expected is not None:
         present = c.completed + c.stopped + c.cancelled + c.abandoned + c.cooldown
         if present < c.expected:
             advice = "the run ended well, so records were lost since: get records.jsonl again from where it was written"
@@ -157,10 +159,10 @@ def _missing(summary: Summary) -> Iterator[Finding]:
 
 def _rate(summary: Summary) -> Iterator[Finding]:
     """Check that an open loop sent at the planned rate, where limits per minute do not decide how much is sent."""
-    settings = run_config(summary)
-    rate = settings.get("rate")
+    config = summary.run.config
+    rate = config.rate
     ratio = summary.checks.get("rate_ratio")
-    if not _is_open_loop(summary) or ratio is None or settings.get("rpm") or settings.get("tpm"):
+    if not _is_open_loop(summary) or ratio is None or config.rpm or config.tpm:
         return
     severity = grade(-ratio, -0.95, math.inf)
     advice = "fewer requests left than planned: raise -c if it caps the rate, or use another client"
@@ -170,13 +172,13 @@ def _rate(summary: Summary) -> Iterator[Finding]:
 
 def _concurrency(summary: Summary) -> Iterator[Finding]:
     """Check that a closed loop held the concurrency."""
-    settings = run_config(summary)
-    concurrency = settings.get("concurrency")
+    config = summary.run.config
+    concurrency = config.concurrency
     steady = summary.steady
     if not concurrency or steady is None or _is_open_loop(summary):
         return
     # Users who think are not in flight, and limits per minute decide how much is sent.
-    if "turn" in summary.groups or settings.get("rpm") or settings.get("tpm"):
+    if "turn" in summary.groups or config.rpm or config.tpm:
         return
     in_flight = steady.rates.get("concurrency")
     if in_flight is not None:
@@ -266,7 +268,7 @@ def _unfinished(summary: Summary) -> Iterator[Finding]:
 def _lengths(summary: Summary) -> Iterator[Finding]:
     """Check that responses have the requested length, where it was to be exact."""
     missed = summary.checks.get("length_missed")
-    if (run_config(summary).get("ignore_eos") or run_config(summary).get("match_output_length")) and missed is not None:
+    if (summary.run.config.ignore_eos or summary.run.config.match_output_length) and missed is not None:
         advice = (
             "answers differ from the length asked for: the server does not honour ignore_eos, or its limit is lower"
         )
@@ -281,8 +283,8 @@ def _other_traffic(summary: Summary) -> Iterator[Finding]:
     """
     tallies = {tally.name: tally for tally in summary.server.tallies} if summary.server else {}
     tally = tallies.get("finished") or tallies.get("generation_tokens")
-    every_request_recorded = summary.run.get("ended") not in (None, "worker") and not summary.run.get("lost")
-    if tally is None or not tally.most or run_config(summary).get("api") in _MANY_IN_ONE or not every_request_recorded:
+    every_request_recorded = summary.run.ended not in (None, EndReason.WORKER) and not summary.run.lost
+    if tally is None or not tally.most or summary.run.config.api in _MANY_IN_ONE or not every_request_recorded:
         return
     more = tally.server - tally.most
     unit = "requests" if tally.name == "finished" else "tokens"
@@ -300,10 +302,10 @@ RULES: tuple[Rule, ...] = (
 
 def _is_open_loop(summary: Summary) -> bool:
     """Return True if requests leave at planned times, whatever the server does."""
-    return bool(run_config(summary).get("rate")) or (summary.run.get("schedule") or {}).get("loop") == "open"
+    return bool(summary.run.config.rate) or summary.run.schedule.loop == "open"
 
 
 def _unsteady(summary: Summary) -> bool:
     """Return True if the load was not meant to be steady: later turns of conversations are longer, for example."""
-    replayed = run_config(summary).get("arrivals") == "replay"
-    return bool(summary.run.get("stages")) or replayed or "turn" in summary.groups
+    replayed = summary.run.config.arrivals == "replay"
+    return bool(summary.run.stages) or replayed or "turn" in summary.groups

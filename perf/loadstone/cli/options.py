@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from loadstone.config.flags import Flag, check, from_mapping, settings_of
-from loadstone.config.output import LIMIT
+from loadstone.config.output import LIMIT, PERCENTILES, join_percentiles
 from loadstone.config.server import merge
 
 # Help text of `--summary`, which several commands have.
@@ -73,8 +73,18 @@ class ReportOptions:
     tokenizer: Annotated[
         str | None, Flag("tokenizer that counts tokens of saved texts where the server did not", metavar="PATH")
     ] = None
+    percentiles: Annotated[
+        list[float] | None,
+        Flag("percentiles to show, such as 50,75,99.9 (default: the run's)", PERCENTILES, join=join_percentiles),
+    ] = None
     # Reports of finished runs write no JUnit XML beside: --as junit shows it.
     junit: ClassVar[str | None] = None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Return the settings that replace those of the run."""
+        changes = {"goodput": self.goodput, "percentiles": self.percentiles}
+        return {name: value for name, value in changes.items() if value}
 
 
 def read_options(cls: type[T], options: Namespace) -> T:

@@ -64,7 +64,7 @@ def report(options: ReportOptions, path: Path) -> int:
     from loadstone.compare import repeat_runs
 
     form = _check_form(options.view)
-    repeats = repeat_runs.read(path, options.tokenizer, options.goodput)
+    repeats = repeat_runs.read(path, options.tokenizer, options.changes)
     output.write(_render(repeats, path, form), options.output)
     _for_ci(options, repeats, path)
     return 0 if any(once.succeeded for once in repeats.runs) else 1

@@ -11,6 +11,7 @@ from loadstone.cli.flags import add_flags
 from loadstone.cli.options import ReportOptions, read_options
 from loadstone.errors import ConfigError
 from loadstone.report.output import notice
+from loadstone.summary import RunInfo
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -83,10 +84,10 @@ def _one(options: ReportOptions, path: str) -> int:
     view = show.view_of(options.view, exports())
     if path == "-":
         summary, columns = results.measure_records(
-            from_lines(sys.stdin.buffer, "stdin"), None, options.tokenizer, options.goodput
+            from_lines(sys.stdin.buffer, "stdin"), RunInfo(), options.tokenizer, options.goodput
         )
     else:
-        summary, columns = results.read_summary_and_columns(Path(path), options.tokenizer, options.goodput)
+        summary, columns = results.read_summary_and_columns(Path(path), options.tokenizer, options.changes)
     show.show(summary, view, options.output, lambda: results.render_page(summary, columns, csv.read(Path(path))))
     run_command.for_ci(None, options.summary, summary)
     return 0 if summary.counts.succeeded else 1
@@ -100,7 +101,7 @@ def _side_by_side(options: ReportOptions, runs: list[str]) -> int:
     view, target = options.view, options.output
     if view not in SIDE_BY_SIDE:
         raise ConfigError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}")
-    summaries, unreadable = run_arguments.read_runs(map(Path, runs), options.tokenizer, options.goodput)
+    summaries, unreadable = run_arguments.read_runs(map(Path, runs), options.tokenizer, options.changes)
     for sentence in unreadable:
         notice(f"left out: {sentence}")
     if not summaries:
@@ -143,7 +144,7 @@ def _export(options: ReportOptions, path: str) -> int:
     if view in BINARY and target in (None, "-") and sys.stdout.isatty():
         raise ConfigError(f"--as {view} is not for a terminal: name a file with -o")
     source = run_arguments.RunSource(path)
-    summary = source.summary(tokenizer, options.goodput)
+    summary = source.summary(tokenizer, options.changes)
     with output.open_target(target) as file:
         export(summary, source.records(), tokenizers.load(tokenizer).count if tokenizer else None, file)
     return 0 if summary.counts.succeeded else 1

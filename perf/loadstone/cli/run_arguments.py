@@ -26,19 +26,19 @@ class RunSource:
         """Return the records in the order of the file."""
         return run_folder.load_records(self._path) if self._stdin_records is None else self._stdin_records
 
-    def summary(self, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Summary:
+    def summary(self, tokenizer: str | None = None, changes: results.Changes | None = None) -> Summary:
         """Return the summary of the records.
 
-        tokenizer: counts tokens where the server reported none. goodput: objectives, in seconds by metric.
+        tokenizer: counts tokens where the server reported none. changes: settings that replace those of the run.
         """
         if self._stdin_records is None:
-            return results.read_summary(self._path, tokenizer, goodput)
+            return results.read_summary(self._path, tokenizer, changes)
         count = tokenizers.load(tokenizer).count if tokenizer else None
-        return measure(self._stdin_records, {"config": {"goodput": goodput}} if goodput else None, count)
+        return measure(self._stdin_records, {"config": changes} if changes else None, count)
 
 
 def read_runs(
-    paths: Iterable[Path], tokenizer: str | None = None, goodput: dict[str, float] | None = None
+    paths: Iterable[Path], tokenizer: str | None = None, changes: results.Changes | None = None
 ) -> tuple[dict[str, Summary], list[str]]:
     """Return summaries by short name, and a sentence for each run that cannot be read.
 
@@ -49,7 +49,7 @@ def read_runs(
     for path in paths:
         try:
             for folder in [path] if path.is_file() else run_folder.find_runs(path):
-                summaries[folder] = results.read_summary(folder, tokenizer, goodput)
+                summaries[folder] = results.read_summary(folder, tokenizer, changes)
         except UsageError as exc:
             unreadable.append(str(exc))
     return dict(zip(short_names(list(summaries)), summaries.values(), strict=True)), unreadable

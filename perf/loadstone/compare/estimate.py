@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
@@ -23,7 +23,7 @@ from loadstone.metrics.groups import GroupMembers
 from loadstone.metrics.measure import meets_all, per_request
 from loadstone.stats import blocks
 from loadstone.stats.describe import MIN_SAMPLES
-from loadstone.summary import Metric, Summary
+from loadstone.summary import Metric, RunInfo, Summary
 from loadstone.units import S_PER_NS, Array, Mask
 
 WindowName = Literal["whole", "steady"]
@@ -72,7 +72,7 @@ def _figures(
     group: GroupMembers,
     metrics: Mapping[str, Metric],
     rates: Mapping[str, float | None],
-    run: Mapping[str, Any],
+    run: RunInfo,
 ) -> RunFigures:
     r = columns.requests
     rows, values = group.members & r.ok, per_request(r)
@@ -93,7 +93,7 @@ def _figures(
         metric = metrics.get(name)
         if metric is not None and metric.n and not (name == "itl" and metric == metrics.get("gap")):
             _add_pooled(result, name, metric, columns, rows, min_block)
-    slos = (run.get("config") or {}).get("goodput") or {}
+    slos = run.config.goodput
     result.estimates.update(_rates(columns, group, rates, slos, min_block))
     return result
 

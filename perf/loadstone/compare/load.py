@@ -84,8 +84,7 @@ def _check_ends(side: SideRuns) -> None:
     """Raise DataError if one of several runs was cut short: it is no repeat of the others."""
     # Records alone do not say how their run ended, and count as complete.
     ends = {
-        run.path: str(run.summary.run.get("ended") or ("killed" if "began" in run.summary.run else "done"))
-        for run in side.runs
+        run.path: str(run.summary.run.ended or ("killed" if run.summary.run.began else "done")) for run in side.runs
     }
     cut = next((path for path, ended in ends.items() if ended not in PLANNED_ENDS), None)
     if cut is not None and len(ends) > 1:

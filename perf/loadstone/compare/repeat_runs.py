@@ -73,12 +73,12 @@ def run(
             settings = dataclasses.replace(config, output=str(folder / str(number)))
             if finished and not same_seed:
                 # Another seed and another order of the prompts, unless recorded times fix that order.
-                replayed = (finished[0].summary.run.get("config") or {}).get("arrivals") == REPLAY
+                replayed = finished[0].summary.run.config.arrivals == REPLAY
                 settings = dataclasses.replace(
                     settings, seed=config.seed + number - 1, shuffle=config.shuffle or not replayed
                 )
             finished.append(run_once(settings))
-            if finished[-1].summary.run.get("ended") == "interrupted":
+            if finished[-1].summary.run.ended == "interrupted":
                 return _save(RepeatedRuns(finished, folder, True))
     except (UsageError, KeyboardInterrupt) as exc:
         if finished:
@@ -103,8 +103,8 @@ def is_repeated(path: Path) -> bool:
     return bool(runs) and ((path / REPEATS).exists() or all(name.isdigit() for name in runs))
 
 
-def read(path: Path, tokenizer: str | None = None, goodput: dict[str, float] | None = None) -> Repeats:
+def read(path: Path, tokenizer: str | None = None, changes: results.Changes | None = None) -> Repeats:
     """Measure the runs in a folder again from their records, and return the table."""
     return repeats.table(
-        {run.name: results.read_summary(run, tokenizer, goodput) for run in run_folder.find_runs(path)}
+        {run.name: results.read_summary(run, tokenizer, changes) for run in run_folder.find_runs(path)}
     )

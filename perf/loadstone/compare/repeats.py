@@ -84,11 +84,11 @@ def table(summaries: Mapping[str, Summary]) -> Repeats:
     """Return the table of runs, given as summaries by the name of their run, in order."""
     runs = []
     for name, summary in summaries.items():
-        ended, counts = summary.run.get("ended"), summary.counts
+        ended, counts = summary.run.ended, summary.counts
         runs.append(
             RepeatedRun(
                 name=name,
-                seed=(summary.run.get("config") or {}).get("seed"),
+                seed=summary.run.config.seed,
                 ended=ended,
                 verdict=summary.verdict.status if summary.verdict else None,
                 succeeded=counts.succeeded,

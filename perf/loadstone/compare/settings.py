@@ -23,7 +23,10 @@ SECTIONS = ("config", "models", "clock", "servers", "host", "versions")
 def differing_settings(sides: Sequence[Runs]) -> list[Setting]:
     """Return everything that is not the same in all runs of all sides, such as `config.seed` or `host.cores`."""
     flat = [
-        [dict(leaf for section in SECTIONS for leaf in _leaves(section, summary.run.get(section))) for summary in runs]
+        [
+            dict(leaf for section in SECTIONS for leaf in _leaves(section, content.get(section)))
+            for content in (msgspec.to_builtins(summary.run) for summary in runs)
+        ]
         for runs in sides
     ]
     names = list(dict.fromkeys(name for runs in flat for run in runs for name in run))
@@ -42,7 +45,7 @@ def same_digest(sides: Sequence[Runs], what: str) -> bool | None:
 
     Sides with equally many runs are compared run by run, other sides as sets.
     """
-    digests = [[(summary.run.get("digest") or {}).get(what) for summary in runs] for runs in sides]
+    digests = [[getattr(summary.run.digest, what) for summary in runs] for runs in sides]
     if any(None in side for side in digests):
         return None
     equal_sizes = len({len(side) for side in digests}) == 1

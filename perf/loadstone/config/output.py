@@ -25,7 +25,7 @@ def _parse_percentiles(text: str) -> list[float]:
     return values
 
 
-def _join_percentiles(parts: list[Any]) -> list[float]:
+def join_percentiles(parts: list[Any]) -> list[float]:
     """Return the percentiles of several values, each once, in order."""
     values = [value for part in parts for value in (part if isinstance(part, list) else _parse_percentiles(str(part)))]
     return sorted(set(values))
@@ -96,7 +96,7 @@ class Output:
         Flag(
             "percentiles to show, such as 50,75,99.9 (default: 50,90,95,99); the records keep everything",
             PERCENTILES,
-            join=_join_percentiles,
+            join=join_percentiles,
             vary=False,
         ),
     ] = None

@@ -18,8 +18,9 @@ from loadstone.config.providers import carries_key, key_header
 from loadstone.config.redact import HIDDEN, hide_in_url
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
-from loadstone.transport import Headers
 
+# Names and values of headers, as the transports take them.
+Headers = tuple[tuple[str, str], ...]
 # Environment variable of the key where none is named.
 DEFAULT_KEY = "OPENAI_API_KEY"
 # Characters of a secret at least: anything shorter occurs in ordinary sentences.

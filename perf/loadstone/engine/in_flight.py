@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 from msgspec import UNSET, Struct
 
-from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.engine.requests import PreparedRequest
-from loadstone.records import Choice, Failure, FailureKind, Phase, Record
+from loadstone.records import Choice, Failure, FailureCause, Phase, Record
 from loadstone.transport import Clock, Exchange
 from loadstone.units import NS_PER_S
 
@@ -30,84 +29,94 @@ class TimeLimits(Struct, frozen=True, kw_only=True):
     cancel_after: float | None = None
 
 
-class Scheduled(Struct, frozen=True, kw_only=True, gc=False):
-    """One request as the plan has it.
+class InFlightRequest:
+    """A request from its start to its record: as the plan has it, the exchange, and the response.
 
+    prepared: what is sent.
     index: number of the request among all of the run.
-    due: when it is due, ns of the run's clock.
+    due: when it is due, ns of the clock.
     turn: turn of its conversation, from 1; None for a single request.
     stage, server: numbers; None where there is only one.
     cancelled: True if the client is to cancel it (--cancel-share).
     attempt: 0 for the first, then one more for each retry.
-    """
-
-    index: int
-    due: int
-    phase: Phase = "measure"
-    conversation: str | None = None
-    turn: int | None = None
-    stage: int | None = None
-    server: int | None = None
-    request_id: str | None = None
-    cancelled: bool = False
-    attempt: int = 0
-
-
-class InFlightRequest:
-    """A request from its start to its record. Call `finish` and then `to_record`, once each.
-
     started_at: ns, from which its limits count.
     cancel_failure: the failure that this client ended it with, if it did.
     retry_in: seconds until its retry, if there is one; set it before `to_record`.
     succeeded: True once it is recorded without a failure.
+    loop, task, timer: of its limits; set by `Timeouts`.
     """
 
     __slots__ = (
         "_clock",
         "_limits",
-        "_loop",
-        "_task",
-        "_timer",
+        "attempt",
         "cancel_failure",
+        "cancelled",
+        "conversation",
+        "due",
         "exchange",
+        "index",
+        "loop",
+        "phase",
         "prepared",
+        "request_id",
         "response",
         "retry_in",
-        "scheduled",
+        "server",
+        "stage",
         "started_at",
         "succeeded",
+        "task",
+        "timer",
+        "turn",
     )
+
+    loop: asyncio.AbstractEventLoop
+    task: asyncio.Task[None]
+    started_at: int
 
     def __init__(
         self,
-        scheduled: Scheduled,
         prepared: PreparedRequest,
-        api: API,
+        response: ResponseParser,
         clock: Clock,
         limits: TimeLimits,
-        keep_text: bool,
+        index: int,
+        due: int,
+        phase: Phase,
+        conversation: str | None = None,
+        turn: int | None = None,
+        stage: int | None = None,
+        server: int | None = None,
+        request_id: str | None = None,
+        cancelled: bool = False,
+        attempt: int = 0,
     ) -> None:
-        self.scheduled = scheduled
         self.prepared = prepared
-        self.response = ResponseParser(api, stream=prepared.streamed, keep_text=keep_text)
+        self.response = response
         self.exchange = Exchange(self._read_first_piece)
+        self.index = index
+        self.due = due
+        self.phase = phase
+        self.conversation = conversation
+        self.turn = turn
+        self.stage = stage
+        self.server = server
+        self.request_id = request_id
+        self.cancelled = cancelled
+        self.attempt = attempt
         self.cancel_failure: Failure | None = None
         self.retry_in: float | None = None
         self.succeeded = False
+        self.timer: asyncio.TimerHandle | None = None
         self._clock = clock
         self._limits = limits
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-        """Start the limits. `check_timeouts` may be called from now on; it ends the request by cancelling `task`."""
-        self._loop, self._task = loop, task
-        self.started_at = self._clock()
 
     def cancel(self, failure: Failure) -> None:
         """End the request now, with this failure."""
         if self.cancel_failure is None:
             self.cancel_failure = failure
-            self._task.cancel()
+            self.task.cancel()
 
     @property
     def response_text(self) -> str:
@@ -125,38 +134,37 @@ class InFlightRequest:
     ) -> Record:
         """Return the record, with times in ns since `origin`.
 
-        failure: as `finish` returned it.
+        failure: how the request failed; None if it succeeded.
         keep_text: decides whether the record holds the texts; None: it holds none.
         turns_left: later turns of the conversation, recorded as abandoned if this one fails.
         worker: number of this process among those of the run.
         """
         exchange = self.exchange
         response = self.response
-        scheduled = self.scheduled
         kept = response.choices() if keep_text is not None and keep_text(self) else []
         first = kept[0] if kept else Choice()
 
         return Record(
-            index=scheduled.index,
-            phase=scheduled.phase,
+            index=self.index,
+            phase=self.phase,
             worker=worker,
             prompt=self.prepared.prompt.id,
-            conversation=scheduled.conversation,
-            turn=scheduled.turn,
+            conversation=self.conversation,
+            turn=self.turn,
             abandoned=0 if failure is None or self.retry_in is not None else turns_left,
-            stage=scheduled.stage,
+            stage=self.stage,
             model=self.prepared.model,
-            server=scheduled.server,
-            request_id=scheduled.request_id,
+            server=self.server,
+            request_id=self.request_id,
             streamed=response.streamed,
             asked=self.prepared.output_len,
-            scheduled=scheduled.due - origin,
-            sent=_since(exchange.sent, origin),
+            scheduled=self.due - origin,
+            sent=None if exchange.sent is None else exchange.sent - origin,
             connect=exchange.connect,
-            first_byte=_since(exchange.first_byte, origin),
-            first=_since(response.first, origin),
-            first_answer=_since(response.first_answer, origin),
-            last=_since(response.last, origin),
+            first_byte=None if exchange.first_byte is None else exchange.first_byte - origin,
+            first=None if response.first is None else response.first - origin,
+            first_answer=None if response.first_answer is None else response.first_answer - origin,
+            last=None if response.last is None else response.last - origin,
             end=(exchange.end if exchange.end is not None else self._clock()) - origin,
             pieces=response.pieces,
             reads=exchange.reads,
@@ -171,21 +179,10 @@ class InFlightRequest:
             tools=response.tool_calls() if kept else None,
             choices=kept if len(kept) > 1 else None,
             logprobs=response.logprobs() if kept else None,
-            attempt=scheduled.attempt,
+            attempt=self.attempt,
             superseded=self.retry_in is not None,
             error=failure,
         )
-
-    def finish(self, failure: Failure | None) -> Failure | None:
-        """Finish the response after the exchange, which ended with `failure` if one is given.
-
-        Return how the request failed, or None if it succeeded.
-        """
-        if self._timer is not None:
-            self._timer.cancel()
-        if self.exchange.status is not None and self.response.status is None:
-            self.response.start(self.exchange.status, self.exchange.header(b"content-type"))
-        return self.response.finish(failure)
 
     def _read_first_piece(self, data: bytes, at: int) -> None:
         """Read the first piece of the body, with the status. All further pieces go straight to the parser."""
@@ -205,19 +202,19 @@ class InFlightRequest:
         sent = now if self.exchange.sent is None else self.exchange.sent
         ttft = limits.ttft if last is None else None
         idle = limits.idle if last is not None else None
-        cancel = limits.cancel_after if self.scheduled.cancelled else None
-        waits: tuple[tuple[int, float | None, FailureKind, str], ...] = (
-            (self.started_at, limits.total, "timeout", "not complete after {:g} s (--timeout)"),
-            (sent, ttft, "timeout", "no output after {:g} s (--ttft-timeout)"),
-            (last or 0, idle, "timeout", "no output for {:g} s (--idle-timeout)"),
-            (sent, cancel, "cancelled", "cancelled after {:g} s (--cancel-after)"),
+        cancel = limits.cancel_after if self.cancelled else None
+        waits: tuple[tuple[int, float | None, FailureCause, str], ...] = (
+            (self.started_at, limits.total, FailureCause.TIMEOUT, "not complete after {:g} s (--timeout)"),
+            (sent, ttft, FailureCause.TIMEOUT, "no output after {:g} s (--ttft-timeout)"),
+            (last or 0, idle, FailureCause.TIMEOUT, "no output for {:g} s (--idle-timeout)"),
+            (sent, cancel, FailureCause.CANCELLED, "cancelled after {:g} s (--cancel-after)"),
         )
 
         # The earliest instant (ns) at which the request ends unless it makes progress, and its failure then.
         ends = [
             (start + wait * NS_PER_S, kind, text.format(wait)) for start, wait, kind, text in waits if wait is not None
         ]
-        due, kind, text = min(ends, default=(float("inf"), "timeout", ""))
+        due, kind, text = min(ends, default=(float("inf"), FailureCause.TIMEOUT, ""))
         # The idle limit begins with the first output, whenever that comes: look again after it.
         if limits.idle is not None and last is None:
             due = min(due, now + limits.idle * NS_PER_S)
@@ -226,11 +223,7 @@ class InFlightRequest:
         if left <= 0:
             self.cancel(Failure(kind, text))
         else:
-            self._timer = self._loop.call_later(left / NS_PER_S, self.check_timeouts)
-
-
-def _since(at: int | None, origin: int) -> int | None:
-    return None if at is None else at - origin
+            self.timer = self.loop.call_later(left / NS_PER_S, self.check_timeouts)
 
 
 class Timeouts:
@@ -250,8 +243,10 @@ class Timeouts:
 
     def start(self, request: InFlightRequest, loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
         """Start the timeouts of a request; they end it by cancelling `task`."""
-        request.start(loop, task)
-        if request.scheduled.cancelled:
+        request.loop = loop
+        request.task = task
+        request.started_at = self._clock()
+        if request.cancelled:
             request.check_timeouts()
         elif self._shortest is not None:
             self._waiting[request] = None
@@ -260,6 +255,8 @@ class Timeouts:
 
     def stop(self, request: InFlightRequest) -> None:
         """Stop the timeouts of a request that has ended. Without requests there is no timer left in the event loop."""
+        if request.timer is not None:
+            request.timer.cancel()
         self._waiting.pop(request, None)
         if not self._waiting and self._timer is not None:
             self._timer.cancel()

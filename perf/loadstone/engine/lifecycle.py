@@ -1,27 +1,11 @@
-"""Contexts around a run: a quiet garbage collector, Ctrl-C that stops in two steps, a task beside the run.
-
-Each restores the process at its end.
-"""
+"""Contexts around a run: a quiet garbage collector, and a task beside the run. Each ends with the run."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import gc
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Protocol
-
-
-class Stoppable(Protocol):
-    """A run in one process or several."""
-
-    @property
-    def in_flight(self) -> int:
-        """Return the number of requests in flight."""
-
-    def stop(self, reason: str, grace: float) -> None:
-        """Stop sending; requests in flight have `grace` seconds to end."""
+from collections.abc import AsyncIterator, Awaitable, Iterator
 
 
 @contextlib.contextmanager
@@ -39,32 +23,6 @@ def quiet_gc() -> Iterator[None]:
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
-
-
-@contextlib.contextmanager
-def interrupts(run: Stoppable, grace: float, notice: Callable[[str], None]) -> Iterator[None]:
-    """Stop `run` at Ctrl-C or SIGTERM: the first one lets requests in flight end within `grace` seconds, the second
-    cancels them."""
-    loop = asyncio.get_running_loop()
-    calls = 0
-
-    def interrupt() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            waiting = f"stopping: waiting up to {grace:g} s for {run.in_flight} requests in flight"
-            notice(f"{waiting}; Ctrl-C again cuts them off")
-        run.stop("interrupted", grace if calls == 1 else 0.0)
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    before = [signal.getsignal(number) for number in numbers]
-    for number in numbers:
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupt))
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 @contextlib.asynccontextmanager

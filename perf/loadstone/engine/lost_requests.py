@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import count
 
-from loadstone.records import Failure, Phase, Record
+from loadstone.records import Failure, FailureCause, Phase, Record
 from loadstone.schedule.partition import Partition, known_total
 from loadstone.schedule.plan import Plan
 from loadstone.units import NS_PER_S
@@ -78,7 +78,7 @@ def missing_records(
             stage=plan.stage(position, due),
             scheduled=due,
             end=at,
-            error=Failure("stopped", message),
+            error=Failure(FailureCause.STOPPED, message),
         )
         left -= 1
         if not left:

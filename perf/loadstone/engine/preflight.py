@@ -10,12 +10,12 @@ import contextlib
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.engine.requests import PreparedRequest
 from loadstone.errors import ConfigError, ServerError
+from loadstone.summary import ServerInfo
 from loadstone.text import MAX_LABEL, clean, replace_surrogate_escapes
 from loadstone.transport import Exchange, Request, Transport, TransportError
 
@@ -27,20 +27,9 @@ MAX_MODEL_NAME = 1000
 _BUSY = (429, 503)
 
 
-class Server(Struct, frozen=True):
-    """What a server reports of itself.
-
-    models: the models that it lists; None: it does not list any.
-    software: its `Server` header.
-    """
-
-    models: list[str] | None = None
-    software: str | None = None
-
-
 async def query_server(
     transport: Transport, url: str, path: str, headers: tuple[tuple[str, str], ...], key_hint: str
-) -> Server:
+) -> ServerInfo:
     """Get the list of models. Raises UsageError when the server does not answer or refuses the key."""
     status, body, exchange = await send_request(transport, Request("GET", path, headers), url)
     if status in (401, 403):
@@ -51,10 +40,10 @@ async def query_server(
             rows: Any = msgspec.json.decode(replace_surrogate_escapes(body))["data"]
             models = [row["id"] for row in rows if isinstance(row["id"], str) and len(row["id"]) <= MAX_MODEL_NAME]
     software = exchange.header(b"server")
-    return Server(models, clean(software.decode("latin-1"), MAX_LABEL) if software else None)
+    return ServerInfo(models, clean(software.decode("latin-1"), MAX_LABEL) if software else None)
 
 
-def choose_model(server: Server, requested: str | None, url: str, needed: bool = True) -> tuple[str, bool]:
+def choose_model(server: ServerInfo, requested: str | None, url: str, needed: bool = True) -> tuple[str, bool]:
     """Return the model to request, and whether the server lists it.
 
     needed: True if a request has to name its model. Raises UsageError then when no model is known.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -21,14 +21,14 @@ from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.dataset import resolve
 from loadstone.engine import preflight
-from loadstone.engine.preflight import Server
-from loadstone.engine.requests import PreparedRequests, RequestBuilder
+from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.sender import Endpoint
 from loadstone.errors import ConfigError, Notice, UsageError
 from loadstone.host import timer
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
+from loadstone.summary import ServerInfo
 from loadstone.transport import Options, Transport, address
 from loadstone.transport.factory import choose_arrival_clock, open_transport, tls_context
 from loadstone.units import NS_PER_S
@@ -49,19 +49,7 @@ class PreparedRun(Struct, frozen=True):
     requests: PreparedRequests
     endpoints: list[Endpoint]
     models: list[str]
-    servers: list[Server]
-
-
-class EndpointSpec(Struct, frozen=True):
-    """One of the servers before anything was sent to it.
-
-    models_path: path of its list of models.
-    url: its address, without secrets.
-    """
-
-    endpoint: Endpoint
-    models_path: str
-    url: str
+    servers: list[ServerInfo] = []
 
 
 @contextlib.asynccontextmanager
@@ -94,28 +82,26 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
         span = (times[-1] - times[0]) / NS_PER_S
         notice(f"replaying {plan.total:,} requests recorded over {span:,.0f} s")
 
-    async with open_endpoints(config, api, model) as specs:
+    async with open_endpoints(config, api, model) as endpoints:
         try:
-            yield await _query_servers(config, api, prompts, plan, specs, notice)
+            yield await _query_servers(config, api, prompts, plan, endpoints, notice)
         except UsageError as exc:  # the server's words in a refusal may quote the key
             raise type(exc)(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
 
 
 @contextlib.asynccontextmanager
-async def open_endpoints(
-    config: Config, api: base.API, model: object | None = None
-) -> AsyncIterator[list[EndpointSpec]]:
+async def open_endpoints(config: Config, api: base.API, model: object | None = None) -> AsyncIterator[list[Endpoint]]:
     """Create the endpoints, and close their connections at the end.
 
     What a user's own class prints meanwhile goes to stderr: stdout is for results.
     """
     with contextlib.redirect_stdout(sys.stderr) if config.own_model else contextlib.nullcontext():
-        specs = endpoint_specs(config, api, model)
+        endpoints = create_endpoints(config, api, model)
         try:
-            yield specs
+            yield endpoints
         finally:
-            for spec in specs:
-                await spec.endpoint.transport.close()
+            for endpoint in endpoints:
+                await endpoint.transport.close()
 
 
 def find_api(config: Config) -> base.API:
@@ -158,7 +144,7 @@ def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
     return prompts
 
 
-def endpoint_specs(config: Config, api: base.API, model: object | None = None) -> list[EndpointSpec]:
+def create_endpoints(config: Config, api: base.API, model: object | None = None) -> list[Endpoint]:
     """Create an endpoint for each server, or for a model in this process. Sends nothing. Raises UsageError."""
     if model is not None or config.own_model:
         if config.api not in (None, "chat", "completions"):
@@ -169,11 +155,11 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
             model = in_process.load_model(config.model or "", config.redacted())
         name = config.model or type(model).__name__
         transport: Transport = in_process.InProcessModel(model, name, timer.clock, config.batch_size)
-        return [EndpointSpec(Endpoint(transport, "/"), "/v1/models", name)]
+        return [Endpoint(transport, "/", url=name)]
     if not config.urls:
         raise ConfigError("no server: give its address with --url http://HOST:PORT")
     path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
-    specs = []
+    endpoints = []
     for url in config.urls:
         target, base_path = address.parse_url(url)
         tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
@@ -181,44 +167,49 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
         options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrival_clock=arrivals)
         transport = open_transport(config.transport, target, options)
         models_path = address.sibling_path(base_path, path, "/v1/models") if path else "/v1/models"
-        endpoint = Endpoint(transport, address.join_path(base_path, path) or "/")
-        specs.append(EndpointSpec(endpoint, models_path, hide_in_url(url)))
-    return specs
+        path_here = address.join_path(base_path, path) or "/"
+        endpoints.append(Endpoint(transport, path_here, models_path, hide_in_url(url)))
+    return endpoints
 
 
 async def _query_servers(
-    config: Config, api: base.API, prompts: list[Prompt], plan: Plan, specs: list[EndpointSpec], notice: Notice
+    config: Config, api: base.API, prompts: list[Prompt], plan: Plan, endpoints: list[Endpoint], notice: Notice
 ) -> PreparedRun:
     """Query the servers, choose the models and encode the requests."""
     headers = (*api.headers, *secrets.request_headers(config))
     key_hint = secrets.key_hint(config)
     servers = [
-        await preflight.query_server(spec.endpoint.transport, spec.url, spec.models_path, headers, key_hint)
-        for spec in specs
+        await preflight.query_server(endpoint.transport, endpoint.url, endpoint.models_path, headers, key_hint)
+        for endpoint in endpoints
     ]
     models = [
-        preflight.choose_model(servers[0], requested, specs[0].url, api.names_model)[0]
+        preflight.choose_model(servers[0], requested, endpoints[0].url, api.names_model)[0]
         for requested, _ in config.models
     ]
-    endpoints = [spec.endpoint for spec in specs]
-    requests = PreparedRequests(prompts, request_builder(config, api, endpoints, models))
+    requests = prepare_requests(config, api, endpoints, models, prompts)
 
     # Try a model that a server does not list, and an API whose response form only the operator knows, once.
-    for spec, server in zip(specs, servers, strict=True):
+    for endpoint, server in zip(endpoints, servers, strict=True):
         for number, model in enumerate(models):
             listed = not model or model in (server.models or ())
             if not listed or api.probe_first:
                 first = requests.get(0, number)
-                message = msgspec.structs.replace(first.request, path=spec.endpoint.path)
+                message = msgspec.structs.replace(first.request, path=endpoint.path)
                 request = msgspec.structs.replace(first, request=message)
-                await preflight.probe(spec.endpoint.transport, request, api, spec.url, server.models)
+                await preflight.probe(endpoint.transport, request, api, endpoint.url, server.models)
             if not listed:
-                notice(f"{spec.url} does not list a model {model!r}, but takes a request for it")
+                notice(f"{endpoint.url} does not list a model {model!r}, but takes a request for it")
     return PreparedRun(config, api, plan, requests, endpoints, models, servers)
 
 
-def request_builder(config: Config, api: base.API, endpoints: list[Endpoint], models: list[str]) -> RequestBuilder:
-    """Create the request builder: the same configuration gives the same bytes in any process."""
+def prepare_requests(
+    config: Config,
+    api: base.API,
+    endpoints: list[Endpoint],
+    models: list[str],
+    prompts: Sequence[Prompt] | Mapping[int, Prompt],
+) -> PreparedRequests:
+    """Encode the requests of prompts: the same configuration gives the same bytes in any process."""
     sampling = {_SAMPLING.get(name, name): value for name in _SAMPLED if (value := getattr(config, name)) is not None}
     extra = dict(config.extra_body)
     if config.chat_template_kwargs is not None and not config.apply_chat_template:
@@ -237,4 +228,4 @@ def request_builder(config: Config, api: base.API, endpoints: list[Endpoint], mo
         )
         for model in models
     ]
-    return RequestBuilder(api, settings, endpoints[0].path, secrets.request_headers(config))
+    return PreparedRequests(prompts, api, settings, endpoints[0].path, secrets.request_headers(config))

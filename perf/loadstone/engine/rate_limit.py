@@ -7,8 +7,6 @@ Several processes divide the limits among themselves.
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from loadstone.records import Prompt, Usage, messages
 
 # ns.
@@ -17,28 +15,16 @@ MINUTE = 60_000_000_000
 CHARS = 4
 
 
-class RateLimits(Struct, frozen=True, kw_only=True):
-    """Limits per minute: rpm of requests, tpm of tokens. None: no limit."""
-
-    rpm: float | None = None
-    tpm: float | None = None
-
-    def divide(self, workers: int) -> RateLimits:
-        """Return the limits of one of several processes."""
-        return RateLimits(
-            rpm=None if self.rpm is None else self.rpm / workers,
-            tpm=None if self.tpm is None else self.tpm / workers,
-        )
-
-
 class RateLimiter:
-    """Applies the limits to the requests of one process.
+    """Applies the limits to the requests of one of `workers` processes.
 
+    rpm, tpm: limits per minute of requests and of tokens, of all processes together; None: no limit.
     delayed: requests that had to wait, and for how many ns in total.
     """
 
-    def __init__(self, limits: RateLimits) -> None:
-        self._limits = limits
+    def __init__(self, rpm: float | None = None, tpm: float | None = None, workers: int = 1) -> None:
+        self._rpm = None if rpm is None else rpm / workers
+        self._tpm = None if tpm is None else tpm / workers
         self._next_by_requests = 0  # ns; when the limit of requests lets the next one go
         self._next_by_tokens = 0.0  # ns; when the limit of tokens does
         self._responses = 0
@@ -56,10 +42,10 @@ class RateLimiter:
     def reserve(self, now: int, tokens: float) -> int:
         """Reserve `tokens` for a request. Return when it may go (ns), at `now` or later."""
         at = max(now, self._next_by_requests, round(self._next_by_tokens))
-        if self._limits.rpm is not None:
-            self._next_by_requests = at + round(MINUTE / self._limits.rpm)
-        if self._limits.tpm is not None:
-            self._next_by_tokens = at + tokens * MINUTE / self._limits.tpm
+        if self._rpm is not None:
+            self._next_by_requests = at + round(MINUTE / self._rpm)
+        if self._tpm is not None:
+            self._next_by_tokens = at + tokens * MINUTE / self._tpm
         if at > now:
             self.delayed = (self.delayed[0] + 1, self.delayed[1] + at - now)
         return at
@@ -70,8 +56,8 @@ class RateLimiter:
             return
         self._responses += 1
         self._completion_tokens += usage.completion
-        if self._limits.tpm is not None and usage.prompt is not None:
-            self._next_by_tokens += (usage.prompt + usage.completion - tokens) * MINUTE / self._limits.tpm
+        if self._tpm is not None and usage.prompt is not None:
+            self._next_by_tokens += (usage.prompt + usage.completion - tokens) * MINUTE / self._tpm
 
 
 def estimate_prompt_tokens(prompt: Prompt) -> float:

@@ -30,20 +30,50 @@ class PreparedRequest(Struct, frozen=True):
     model: str | None = None
 
 
-class RequestBuilder:
-    """Builds requests from prompts. The same prompt for the same model always gives the same bytes."""
+class PreparedRequests:
+    """The first requests of all rows, encoded before the run, and the builder of all others.
 
-    def __init__(self, api: API, settings: Sequence[RequestSettings], path: str, headers: Headers) -> None:
-        """Prepare for an API at a path. `settings`: of each model."""
+    Those of further models are encoded when first used, those of later turns when they are due. The same prompt for
+    the same model always gives the same bytes.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[Prompt] | Mapping[int, Prompt],
+        api: API,
+        settings: Sequence[RequestSettings],
+        path: str,
+        headers: Headers,
+    ) -> None:
+        """Encode the requests of `prompts`: all rows, or some by number. Raises UsageError.
+
+        settings: of each model.
+        path: of the API.
+        """
         self._api = api
         self._settings = settings
         self._path = path
         self._shared: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *api.headers, *headers)
+        rows = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
+        self._first = {row: self.build(prompt) for row, prompt in rows.items()}
+        for prompt in rows.values():
+            # The later turns are encoded when they are due; here that only has to be possible.
+            history = prompt
+            for turn in prompt.later:
+                history = next_prompt(history, "", turn)
+                self.build(history)
+        self._of_models: dict[tuple[int, int], PreparedRequest] = {}
 
     def build(self, prompt: Prompt, model: int = 0) -> PreparedRequest:
         """Build the request of a prompt for one of the models. Raises UsageError if the API cannot take the prompt."""
         settings = self._settings[model]
-        body = self.build_body(prompt, model)
+        try:
+            body = self._api.build_body(prompt, settings)
+        except UsageError:
+            raise
+        except Exception as exc:  # the class may be a user's
+            name = type(self._api).__name__
+            raise UsageError(f"--api: {name}.body cannot take {prompt.id}: {type(exc).__name__}: {exc}") from exc
 
         # Headers of this prompt replace those that all requests share.
         own = tuple(prompt.headers.items())
@@ -61,33 +91,6 @@ class RequestBuilder:
             model=settings.model if len(self._settings) > 1 else None,
         )
 
-    def build_body(self, prompt: Prompt, model: int) -> dict[str, Any]:
-        """Build the body of a prompt for one of the models. Raises UsageError if the API cannot take the prompt."""
-        try:
-            return self._api.build_body(prompt, self._settings[model])
-        except UsageError:
-            raise
-        except Exception as exc:  # the class may be a user's
-            name = type(self._api).__name__
-            raise UsageError(f"--api: {name}.body cannot take {prompt.id}: {type(exc).__name__}: {exc}") from exc
-
-
-class PreparedRequests:
-    """The first requests of all rows, encoded before the run. Those of further models are encoded when first used."""
-
-    def __init__(self, prompts: Sequence[Prompt] | Mapping[int, Prompt], builder: RequestBuilder) -> None:
-        """Encode the requests of `prompts`: all rows, or some by number. Raises UsageError."""
-        self.builder = builder
-        rows = prompts if isinstance(prompts, Mapping) else dict(enumerate(prompts))
-        self._first = {row: builder.build(prompt) for row, prompt in rows.items()}
-        for prompt in rows.values():
-            # The later turns are encoded when they are due; here their bodies only have to be possible.
-            history = prompt
-            for turn in prompt.later:
-                history = next_prompt(history, "", turn)
-                builder.build_body(history, 0)
-        self._of_models: dict[tuple[int, int], PreparedRequest] = {}
-
     def __len__(self) -> int:
         return len(self._first)
 
@@ -101,7 +104,7 @@ class PreparedRequests:
         if not model:
             return request
         if (row, model) not in self._of_models:
-            self._of_models[row, model] = self.builder.build(request.prompt, model)
+            self._of_models[row, model] = self.build(request.prompt, model)
         return self._of_models[row, model]
 
     def body_lines(self, plan: Plan) -> Iterator[bytes]:

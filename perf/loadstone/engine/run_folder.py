@@ -18,11 +18,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO
 
 import msgspec
-from msgspec import Struct
 
 from loadstone import text
 from loadstone.errors import DataError, UsageError
-from loadstone.records import Record, from_lines, to_line
+from loadstone.records import FORMAT, Record, from_lines, to_line
+from loadstone.summary import RunInfo
 
 # Seconds between two writes of records.
 WRITE_INTERVAL = 0.002
@@ -183,14 +183,6 @@ def _copy_lines(source: BinaryIO, target: BinaryIO) -> None:
         target.write(whole + newline)
 
 
-def digest(lines: Iterable[bytes]) -> str:
-    """Return what `write_lines` would, without writing."""
-    hasher = hashlib.sha256()
-    for line in lines:
-        hasher.update(line)
-    return hasher.hexdigest()
-
-
 def check_free(path: Path) -> None:
     """Check that nothing is at `path`, or an empty folder. Raises UsageError."""
     try:
@@ -210,48 +202,18 @@ def default_path(label: str | None, root: Path = Path("reports")) -> Path:
     return path
 
 
-class _ConfigForm(Struct):
-    """The settings that reports use."""
-
-    url: str | list[str] | None = None
-    api: str | None = None
-    goodput: dict[str, float] | None = None
-    concurrency: int | None = None
-    rate: float | None = None
-    stages: str | None = None
-
-
-class _RunForm(Struct):
-    """The part of run.json that reports use. Files of another form are refused: somebody may have edited them."""
-
-    config: _ConfigForm | None = None
-    model: str | None = None
-    models: list[str | None] | None = None
-    expected: int | None = None
-    unsent_turns: int | None = None
-    schedule: dict[str, Any] | None = None
-    stages: list[dict[str, Any]] | None = None
-    host: dict[str, Any] | None = None
-    client: dict[str, float | None] | None = None
-    workers: list[dict[str, Any]] | None = None
-    ceiling: dict[str, Any] | None = None
-    clocks: list[dict[str, Any]] | None = None
-    lost: list[str] | None = None
-    ended: str | None = None
-    ended_because: str | None = None
-
-
-def load_run(path: Path) -> dict[str, Any]:
-    """Read run.json of a folder. Raises UsageError if it is missing or not readable."""
+def load_run(path: Path) -> RunInfo:
+    """Read run.json of a folder. Raises DataError if it is missing or not readable."""
+    file = path / RUN
     try:
-        content = (path / RUN).read_bytes()
-        run = msgspec.json.decode(content, type=dict[str, Any])
-        msgspec.convert(run, _RunForm)
-        return run
+        run = msgspec.json.decode(file.read_bytes(), type=RunInfo)
     except OSError as exc:
-        raise DataError(f"{path} is not a run: no {RUN} in it ({exc.strerror})") from exc
+        raise DataError(f"{path} is not a run: no {RUN} in it ({exc.strerror})", file=str(file)) from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise DataError(f"{path / RUN} is not readable: {exc}") from exc
+        raise DataError(f"{file} is not readable: {exc}", file=str(file)) from exc
+    if (run.format or 0) > FORMAT:
+        raise DataError(f"{file} has format {run.format}, from a later Loadstone: read it with that", file=str(file))
+    return run
 
 
 def load_records(path: Path) -> Iterator[Record]:

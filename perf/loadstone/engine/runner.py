@@ -10,16 +10,13 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 
-from msgspec import Struct
-
-from loadstone.engine.attempts import Attempts
 from loadstone.engine.in_flight import InFlightRequest
-from loadstone.engine.rate_limit import RateLimiter
 from loadstone.engine.requests import PreparedRequest
 from loadstone.engine.sender import Sender
-from loadstone.records import Failure, Phase
+from loadstone.records import Failure, FailureCause, Phase
 from loadstone.schedule.arrivals import Offsets
 from loadstone.schedule.partition import Partition
+from loadstone.summary import EndReason
 from loadstone.units import NS_PER_S
 
 # Waits until an instant of the run's clock (ns); may return early.
@@ -31,26 +28,12 @@ STAGGER = 200_000
 LAST = 1_000_000
 
 
-class Times(Struct, frozen=True, kw_only=True):
-    """Times of a run.
-
-    duration: seconds from the first measured request on.
-    grace: seconds that requests in flight have when a time ends the run.
-    stagger: ns between the first requests of the slots of a closed loop.
-    """
-
-    duration: float | None = None
-    grace: float = 30.0
-    stagger: int = STAGGER
-
-
 class Runner:
     """One run of one plan, or of one partition of it.
 
     An ordinal counts the positions of this partition; `Partition.position` gives the position in the plan.
 
     sender: sends the requests.
-    attempts: applies rate limits and retries.
     origin: ns of the clock at which the run's time is 0.
     ended: why the run ended (see `run`).
     stopping: True once nothing more is sent.
@@ -60,23 +43,28 @@ class Runner:
     def __init__(
         self,
         sender: Sender,
-        times: Times | None = None,
+        *,
         wait: Wait | None = None,
         partition: Partition | None = None,
+        duration: float | None = None,
+        grace: float = 30.0,
+        stagger: int = STAGGER,
         live_concurrency: bool = False,
-        rate_limiter: RateLimiter | None = None,
     ) -> None:
         """Prepare a run.
 
         wait: waits for the next due request; the event loop's sleep if None.
+        duration: seconds from the first measured request on.
+        grace: seconds that requests in flight have when a time ends the run.
+        stagger: ns between the first requests of the slots of a closed loop.
         live_concurrency: the number of slots comes from `set_concurrency`, not from the plan.
-        rate_limiter: limits of requests and tokens; a request that they delay is due when they let it go.
         """
         self.sender = sender
-        self.attempts = Attempts(sender, rate_limiter, self._think)
         plan = self._plan = sender.plan
         self._clock = sender.clock
-        self._times = times or Times()
+        self._duration = duration
+        self._grace = grace
+        self._stagger = stagger
         self._wait = wait or self._sleep
         self._partition = partition or Partition()
         self._concurrency_changed = asyncio.Event() if live_concurrency else None
@@ -102,11 +90,11 @@ class Runner:
         self._thinking: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
         self.origin = 0
-        self.ended = "done"
+        self.ended = EndReason.DONE
         self.stopping = False
         self.unsent_turns = 0
 
-    async def run(self, origin: int | None = None) -> str:
+    async def run(self, origin: int | None = None) -> EndReason:
         """Run to the end. Return why it ended: `done`, `duration`, `stages` or the reason given to `stop`.
 
         origin: when the run begins, ns of the clock; at once if None.
@@ -126,12 +114,11 @@ class Runner:
 
         if self.stopping and self._due is not None:
             # Arrivals that were due but got no slot before the run was stopped have a record too.
-            failure = Failure("stopped", f"waiting for a slot when the run ended ({self.ended})")
+            failure = Failure(FailureCause.STOPPED, f"waiting for a slot when the run ended ({self.ended})")
             for ordinal in self._overdue(self._due, self._stopped_at):
                 due_at = self.origin + int(self._due[ordinal])
-                position = self._partition.position(ordinal)
-                prepared = self.sender.first_request(position)
-                request = self.sender.build(position, 0, prepared, due_at, self._phase(ordinal, due_at))
+                prepared = self.sender.first_request(self._partition.position(ordinal))
+                request = self._build(ordinal, 0, prepared, due_at)
                 self.sender.record(request, failure, len(prepared.prompt.later))
         for timer in self._timers:
             timer.cancel()
@@ -147,7 +134,7 @@ class Runner:
         """Return how many arrivals wait for a slot."""
         return 0 if self._due is None else len(self._overdue(self._due, self.now))
 
-    def stop(self, reason: str, grace: float = 0.0) -> None:
+    def stop(self, reason: EndReason, grace: float = 0.0) -> None:
         """Stop sending. Requests in flight have `grace` seconds to end, then they are cancelled.
 
         A second call may shorten the grace; the reason of the first call stays.
@@ -160,7 +147,7 @@ class Runner:
             for waiting in (self._dispatcher, *self._thinking):
                 if waiting is not None:
                     waiting.cancel()
-        failure = Failure("stopped", f"in flight when the run ended ({reason})")
+        failure = Failure(FailureCause.STOPPED, f"in flight when the run ended ({reason})")
         self._call_later(grace, self.sender.cancel_all, failure)
 
     def set_concurrency(self, slots: int) -> None:
@@ -193,7 +180,7 @@ class Runner:
             await self._open_slots()
         if self._plan.end is not None:
             await self._until(self.origin + self._plan.end)
-            self.stop("stages", self._times.grace)
+            self.stop(EndReason.STAGES, self._grace)
 
     async def _open_slots(self) -> None:
         """Open as many slots as the level asks for, but not more than there are requests.
@@ -205,7 +192,7 @@ class Runner:
         start = self._clock()
         partition = self._partition
         for number, slot in enumerate([*reopened, *range(self._highest, level)]):
-            await self._until(start + (number * partition.workers + partition.worker) * self._times.stagger)
+            await self._until(start + (number * partition.workers + partition.worker) * self._stagger)
             self._highest = max(self._highest, slot + 1)
             self._closed.discard(slot)
             self._start(self._run_slot(slot))
@@ -222,7 +209,7 @@ class Runner:
                     self._total += 1
                     self._warmup_sent += 1
                 if self._next >= self._total and load.cooldown_time and not self._cooling_down:
-                    self._start_cooldown("done")
+                    self._start_cooldown(EndReason.DONE)
             if self.stopping or (self._total is not None and self._next >= self._total):
                 break
 
@@ -260,7 +247,7 @@ class Runner:
     def _end_open_loop(self, slots: asyncio.Semaphore, arrivals: int) -> None:
         """Stop an open loop whose time has passed, unless an arrival is late although there are free slots."""
         if slots.locked() or self._next >= arrivals:
-            self.stop("stages" if self._plan.load.stages else "duration", self._times.grace)
+            self.stop(EndReason.STAGES if self._plan.load.stages else EndReason.DURATION, self._grace)
         else:
             self._call_later(LAST / NS_PER_S, self._end_open_loop, slots, arrivals)
 
@@ -275,7 +262,7 @@ class Runner:
         self._sending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._error = self._error or error
-            self.stop("error")
+            self.stop(EndReason.ERROR)
 
     # One position: a request, or a whole conversation
 
@@ -287,14 +274,17 @@ class Runner:
         """
         prepared = self.sender.first_request(self._partition.position(ordinal))
         later = prepared.prompt.later
+        has_limits = self.sender.rate_limiter is not None  # a request that they delay is due when they let it go
         tokens = 0.0
-        if self.attempts.has_limits:
-            allowed_at, tokens = await self.attempts.wait_for_limits(prepared, ready_at)
+        if has_limits:
+            allowed_at, tokens = await self.sender.wait_for_limits(prepared, ready_at, self._think)
             if self.stopping:
                 # An arrival of an open loop was due. In a closed loop nobody had asked for the next request yet.
                 if self._due is not None:
                     request = self._build(ordinal, 0, prepared, due)
-                    failure = Failure("stopped", f"held back by --rpm or --tpm when the run ended ({self.ended})")
+                    failure = Failure(
+                        FailureCause.STOPPED, f"held back by --rpm or --tpm when the run ended ({self.ended})"
+                    )
                     self.sender.record(request, failure, len(later))
                 return
             if allowed_at != ready_at:
@@ -302,8 +292,8 @@ class Runner:
         request = self._build(ordinal, 0, prepared, due)
         await self.sender.send(request, ready_at, len(later))
         # Hot path: most requests are neither retried nor limited, and have no later turns.
-        if request.retry_in is not None or self.attempts.has_limits:
-            request = await self.attempts.send_retries(request, len(later), tokens)
+        if request.retry_in is not None or has_limits:
+            request = await self.sender.send_retries(request, len(later), tokens, self._think)
         if not request.succeeded:
             return
 
@@ -314,43 +304,44 @@ class Runner:
             tokens = 0.0
             if not self.stopping:
                 await self._think(due)
-            if self.attempts.has_limits and not self.stopping:
-                due, tokens = await self.attempts.wait_for_limits(prepared, due)
+            if has_limits and not self.stopping:
+                due, tokens = await self.sender.wait_for_limits(prepared, due, self._think)
             if self.stopping:
                 self.unsent_turns += len(later) - turn + 1
                 return
             request = self._build(ordinal, turn, prepared, due)
             await self.sender.send(request, due, len(later) - turn)
-            request = await self.attempts.send_retries(request, len(later) - turn, tokens)
+            request = await self.sender.send_retries(request, len(later) - turn, tokens, self._think)
             if not request.succeeded:
                 return
 
     def _build(self, ordinal: int, turn: int, prepared: PreparedRequest, due: int) -> InFlightRequest:
         """Build a request with its phase. The first measured one of a closed loop starts the time of --duration."""
-        phase = self._phase(ordinal, due)
+        load = self._plan.load
+        position = self._partition.position(ordinal)
+
+        # The phase: by time where warm-up or cool-down of a closed loop are times, else by position.
+        end = self._plan.end
+        phase: Phase
+        if self._cooling_down:
+            phase = "cooldown"
+        elif self._timed and due - self.origin < load.warmup_time * NS_PER_S:
+            phase = "warmup"
+        elif self._timed and end is not None and due - self.origin >= end - load.cooldown_time * NS_PER_S:
+            phase = "cooldown"
+        elif self._warmup_sent:
+            phase = self._plan.phase(self._partition.position(ordinal - self._warmup_sent))
+        else:
+            phase = self._plan.phase(position)
+
         if not self._duration_started and phase == "measure":
             self._duration_started = True
-            duration = self._times.duration
-            if duration is not None and self._plan.offsets is None:
-                if self._plan.load.cooldown_time:
-                    self._call_later(duration, self._start_cooldown, "duration")
+            if self._duration is not None and self._plan.offsets is None:
+                if load.cooldown_time:
+                    self._call_later(self._duration, self._start_cooldown, "duration")
                 else:
-                    self._call_later(duration, self.stop, "duration", self._times.grace)
-        return self.sender.build(self._partition.position(ordinal), turn, prepared, due, phase)
-
-    def _phase(self, ordinal: int, due: int) -> Phase:
-        """Return the phase: by time where warm-up or cool-down of a closed loop are times, else by position."""
-        if self._cooling_down:
-            return "cooldown"
-        if self._timed:
-            load = self._plan.load
-            at = due - self.origin
-            end = self._plan.end
-            if at < load.warmup_time * NS_PER_S:
-                return "warmup"
-            if end is not None and at >= end - load.cooldown_time * NS_PER_S:
-                return "cooldown"
-        return self._plan.phase(self._partition.position(ordinal - self._warmup_sent))
+                    self._call_later(self._duration, self.stop, "duration", self._grace)
+        return self.sender.build(position, turn, prepared, due, phase)
 
     # Time
 
@@ -383,8 +374,8 @@ class Runner:
     def _call_later(self, seconds: float, call: Callable[..., None], *arguments: object) -> None:
         self._timers.append(self._loop.call_later(max(0.0, seconds), call, *arguments))
 
-    def _start_cooldown(self, reason: str) -> None:
+    def _start_cooldown(self, reason: EndReason) -> None:
         """Keep up the load, unmeasured, while the last measured requests end; then stop for `reason`."""
         self._cooling_down = True
         self._total = None
-        self._call_later(self._plan.load.cooldown_time, self.stop, reason, self._times.grace)
+        self._call_later(self._plan.load.cooldown_time, self.stop, reason, self._grace)

@@ -1,53 +1,48 @@
-"""Send one request and record it: choose its server, wait for the response, decide on a retry.
+"""Send requests and record them: choose the server, wait for the response, the rate limits and the retries.
 
-`runner.py` decides when a request is sent and what comes after it.
+`runner.py` decides when a request is due, what comes after it, and when the run ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
-from loadstone.engine.in_flight import InFlightRequest, Scheduled, TimeLimits, Timeouts
+from loadstone.engine.in_flight import InFlightRequest, TimeLimits, Timeouts
+from loadstone.engine.rate_limit import RateLimiter
 from loadstone.engine.requests import PreparedRequest, PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
-from loadstone.records import Failure, Phase, Record, next_prompt
+from loadstone.records import Failure, FailureCause, Phase, Record, next_prompt
 from loadstone.schedule.plan import Plan
 from loadstone.text import clean
 from loadstone.transport import Clock, Transport, TransportError
+from loadstone.units import NS_PER_S
 
 OnRecord = Callable[[Record], None]
+# Waits until an instant of the clock (ns). Returns early when the run is stopped; `Sender.closing` is True then.
+WaitUntil = Callable[[int], Awaitable[None]]
 REQUEST_ID = "X-Request-Id"
 
 
 class Endpoint(Struct, frozen=True):
-    """One of the servers: the transport that reaches it, and the path of the API on it."""
+    """One of the servers.
+
+    transport: reaches it.
+    path: of the API on it.
+    models_path: of its list of models.
+    url: its address, without secrets.
+    """
 
     transport: Transport
     path: str
-
-
-class RequestOptions(Struct, frozen=True, kw_only=True):
-    """Options of every request of a run.
-
-    limits: timeouts.
-    keep_text: decides whether a record holds the texts of the response; None: no record does.
-    request_ids: prefix of the request ids; None: requests have no ids.
-    worker: number of this process among those of the run.
-    retries: whether and when a failed request is sent again.
-    """
-
-    limits: TimeLimits = TimeLimits()
-    keep_text: Callable[[InFlightRequest], bool] | None = None
-    request_ids: str | None = None
-    worker: int = 0
-    retries: RetryPolicy = RetryPolicy()
+    models_path: str = "/v1/models"
+    url: str = ""
 
 
 class Sender:
@@ -70,17 +65,37 @@ class Sender:
         on_record: OnRecord,
         *,
         clock: Clock,
-        options: RequestOptions | None = None,
+        limits: TimeLimits | None = None,
+        keep_text: Callable[[InFlightRequest], bool] | None = None,
+        request_ids: str | None = None,
+        worker: int = 0,
+        retries: RetryPolicy | None = None,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
+        """Prepare to send.
+
+        on_record: called with each record.
+        limits: timeouts of each request.
+        keep_text: decides whether a record holds the texts of the response; None: no record does.
+        request_ids: prefix of the request ids; None: requests have no ids.
+        worker: number of this process among those of the run.
+        retries: whether and when a failed request is sent again.
+        rate_limiter: limits of requests and tokens per minute.
+        """
         self.plan = plan
         self.clock = clock
+        self.rate_limiter = rate_limiter
         self._requests = requests
         self._api = api
         self._endpoints = endpoints
         self._on_record = on_record
-        self._options = options or RequestOptions()
-        self._timeouts = Timeouts(self._options.limits, clock)
-        self._only_index = plan.only_index and self._options.request_ids is None
+        self._limits = limits or TimeLimits()
+        self._keep_text = keep_text
+        self._request_ids = request_ids
+        self._worker = worker
+        self._retries = retries or RetryPolicy()
+        self._timeouts = Timeouts(self._limits, clock)
+        self._only_index = plan.only_index and request_ids is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.origin = 0
         self.in_flight: set[InFlightRequest] = set()
@@ -96,41 +111,45 @@ class Sender:
         """Build the request of a later turn: the history of `previous`, its response, and this turn's messages."""
         first = self.first_request(position).prompt
         prompt = next_prompt(previous.prepared.prompt, previous.response_text, first.later[turn - 1])
-        return self._requests.builder.build(prompt, self.plan.model(position))
+        return self._requests.build(prompt, self.plan.model(position))
 
     def build(self, position: int, turn: int, prepared: PreparedRequest, due: int, phase: Phase) -> InFlightRequest:
         """Build the request of a turn (from 0) of a position, due at `due` (ns of the clock)."""
         plan = self.plan
         if self._only_index and not prepared.request.own_headers:
-            scheduled = Scheduled(index=position, due=due, phase=phase)
-        else:
-            index = plan.index(position, turn)
-            conversation = plan.conversation(position)
-            prefix = self._options.request_ids
-            scheduled = Scheduled(
-                index=index,
-                due=due,
-                phase=phase,
-                conversation=conversation,
-                turn=None if conversation is None else turn + 1,
-                stage=plan.stage(position, due - self.origin),
-                server=plan.server(position, turn) if len(self._endpoints) > 1 else None,
-                request_id=_own_id(prepared) or (None if prefix is None else f"{prefix}{index}"),
-                cancelled=plan.cancelled(index),
-            )
-        keep_text = scheduled.turn is not None or self._options.keep_text is not None
-        return InFlightRequest(scheduled, prepared, self._api, self.clock, self._options.limits, keep_text)
+            response = ResponseParser(self._api, stream=prepared.streamed, keep_text=self._keep_text is not None)
+            return InFlightRequest(prepared, response, self.clock, self._limits, position, due, phase)
+        index = plan.index(position, turn)
+        conversation = plan.conversation(position)
+        keep_text = conversation is not None or self._keep_text is not None  # the next turn holds the answer
+        prefix = self._request_ids
+        return InFlightRequest(
+            prepared,
+            ResponseParser(self._api, stream=prepared.streamed, keep_text=keep_text),
+            self.clock,
+            self._limits,
+            index,
+            due,
+            phase,
+            conversation=conversation,
+            turn=None if conversation is None else turn + 1,
+            stage=plan.stage(position, due - self.origin),
+            server=plan.server(position, turn) if len(self._endpoints) > 1 else None,
+            request_id=_own_id(prepared) or (None if prefix is None else f"{prefix}{index}"),
+            cancelled=plan.cancelled(index),
+        )
 
-    def next_attempt(self, request: InFlightRequest) -> InFlightRequest:
-        """Build the retry of a request. It keeps the time at which the request was due."""
-        scheduled = request.scheduled
-        attempt = scheduled.attempt + 1
-        name = scheduled.request_id
-        if name is not None and name != _own_id(request.prepared):
-            name = f"{name.removesuffix(f'.{scheduled.attempt}') if scheduled.attempt else name}.{attempt}"
-        keep_text = scheduled.turn is not None or self._options.keep_text is not None
-        scheduled = msgspec.structs.replace(scheduled, attempt=attempt, request_id=name)
-        return InFlightRequest(scheduled, request.prepared, self._api, self.clock, self._options.limits, keep_text)
+    async def wait_for_limits(self, request: PreparedRequest, now: int, wait_until: WaitUntil) -> tuple[int, float]:
+        """Wait until the rate limits let a request go that is ready at `now`.
+
+        Return that instant (ns) and the tokens estimated for the request.
+        """
+        if self.rate_limiter is None:
+            return now, 0.0
+        tokens = self.rate_limiter.estimate(request.prompt, request.output_len)
+        at = self.rate_limiter.reserve(now, tokens)
+        await wait_until(at)
+        return at, tokens
 
     async def send(self, request: InFlightRequest, ready_at: int, turns_left: int) -> bool:
         """Send one request, wait for its response and record it. Return True if it succeeded.
@@ -143,11 +162,11 @@ class Sender:
             loop = self._loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None
-        endpoint = self._endpoints[request.scheduled.server or 0]
+        endpoint = self._endpoints[request.server or 0]
 
         # Address the request to this server.
         message = request.prepared.request
-        name = request.scheduled.request_id
+        name = request.request_id
         if name is not None and name != _own_id(request.prepared):
             message = msgspec.structs.replace(message, own_headers=(*message.own_headers, (REQUEST_ID, name)))
         if message.path != endpoint.path:
@@ -179,25 +198,75 @@ class Sender:
             await asyncio.sleep(0)
         return succeeded
 
+    async def send_retries(
+        self, request: InFlightRequest, turns_left: int, tokens: float, wait_until: WaitUntil
+    ) -> InFlightRequest:
+        """Send the retries of a request whose first attempt has ended. Return the last attempt.
+
+        turns_left: later turns of the conversation.
+        tokens: estimate that the rate limiter reserved.
+
+        A caller may skip this when there are no limits and `request.retry_in` is None.
+        """
+        while True:
+            if self.rate_limiter is not None:
+                self.rate_limiter.settle(tokens, request.response.usage)
+            if request.retry_in is None:
+                return request
+            ready_at = self.clock() + round(request.retry_in * NS_PER_S)
+            await wait_until(ready_at)
+
+            # The next attempt. It keeps the time at which the request was due.
+            name = request.request_id
+            attempt = request.attempt + 1
+            if name is not None and name != _own_id(request.prepared):
+                name = f"{name.removesuffix(f'.{request.attempt}') if request.attempt else name}.{attempt}"
+            keep_text = request.turn is not None or self._keep_text is not None
+            request = InFlightRequest(
+                request.prepared,
+                ResponseParser(self._api, stream=request.prepared.streamed, keep_text=keep_text),
+                self.clock,
+                self._limits,
+                request.index,
+                request.due,
+                request.phase,
+                conversation=request.conversation,
+                turn=request.turn,
+                stage=request.stage,
+                server=request.server,
+                request_id=name,
+                cancelled=request.cancelled,
+                attempt=attempt,
+            )
+            if not self.closing:
+                ready_at, tokens = await self.wait_for_limits(request.prepared, ready_at, wait_until)
+            if self.closing:
+                self.record(
+                    request, Failure(FailureCause.STOPPED, "waiting for its retry when the run ended"), turns_left
+                )
+                return request
+            await self.send(request, ready_at, turns_left)
+
     def record(self, request: InFlightRequest, failure: Failure | None, turns_left: int) -> bool:
         """Record how a request ended and decide on its retry. Return True if it succeeded."""
-        options = self._options
         exchange = request.exchange
-        scheduled = request.scheduled
         try:
-            error = request.finish(failure)
+            # A response without a body has not begun yet.
+            if exchange.status is not None and request.response.status is None:
+                request.response.start(exchange.status, exchange.header(b"content-type"))
+            error = request.response.finish(failure)
             if error is not None and not self.closing:
-                request.retry_in = options.retries.wait(
-                    error, exchange.status, exchange.header, scheduled.index, scheduled.attempt
+                request.retry_in = self._retries.wait(
+                    error, exchange.status, exchange.header, request.index, request.attempt
                 )
-            record = request.to_record(error, self.origin, options.keep_text, turns_left, options.worker)
+            record = request.to_record(error, self.origin, self._keep_text, turns_left, self._worker)
             self._on_record(record)
         except Exception as exc:  # whatever the server sent, it costs this one request and no more
             # Remove what was parsed of the response. The times of the exchange stay.
             request.response = ResponseParser(API(), stream=request.prepared.streamed)
             request.retry_in = None
-            error = Failure("protocol", f"recording the response failed: {type(exc).__name__}: {clean(exc)}")
-            record = request.to_record(error, self.origin, None, turns_left, options.worker)
+            error = Failure(FailureCause.PROTOCOL, f"recording the response failed: {type(exc).__name__}: {clean(exc)}")
+            record = request.to_record(error, self.origin, None, turns_left, self._worker)
             self._on_record(record)
         self.written += 1
         if request.retry_in is None:

@@ -14,25 +14,22 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis import API
 from loadstone.config import secrets
-from loadstone.config.schema import Config
 from loadstone.engine.in_flight import InFlightRequest, TimeLimits
 from loadstone.engine.lifecycle import quiet_gc, watched
-from loadstone.engine.progress_digest import ProgressDigest, count_bins
-from loadstone.engine.rate_limit import RateLimiter, RateLimits
-from loadstone.engine.requests import PreparedRequests
+from loadstone.engine.prepare import PreparedRun
+from loadstone.engine.progress_digest import Progress, count_bins, digest_records
+from loadstone.engine.rate_limit import RateLimiter
 from loadstone.engine.retry_policy import RetryPolicy
 from loadstone.engine.run_folder import Recorder
-from loadstone.engine.runner import Runner, Times
-from loadstone.engine.sender import Endpoint, RequestOptions, Sender
-from loadstone.engine.worker_messages import Progress, WorkerResult
+from loadstone.engine.runner import Runner
+from loadstone.engine.sender import Sender
 from loadstone.host import timer
 from loadstone.host.client_health import ClientHealth
 from loadstone.host.timer import Timer
-from loadstone.records import Failure, Record
+from loadstone.records import Record
 from loadstone.schedule.partition import Partition
-from loadstone.schedule.plan import Plan
+from loadstone.summary import EndReason
 from loadstone.units import NS_PER_S
 
 # Seconds between two progress reports.
@@ -42,41 +39,73 @@ OnProgress = Callable[[Progress], None]
 OnStart = Callable[[int], None]
 
 
-class WorkerInputs(Struct, frozen=True, kw_only=True):
-    """What a worker needs, as objects; `WorkerSpec` is the message that they are made from.
+class WorkerResult(Struct, frozen=True, kw_only=True, tag=True):
+    """The last message of a worker: all its records are in the file.
 
-    records: path of the file to write records to.
-    partition: the positions and slots of this process.
-    request_ids: prefix of the request ids; None: no ids.
-    live_concurrency: True if the number of slots comes from `Runner.set_concurrency`, not from the plan.
+    ended: why it ended, as in run.json.
+    written: number of records.
+    unsent_turns: later turns of conversations that there was no time for.
+    client: figures of this process, see `client_health.ClientHealth.stop`.
+    delayed: requests that the rate limits delayed, and by how many ns in total.
+    write_error: why the records could not all be written; None if they were.
     """
 
-    config: Config
-    api: API
-    plan: Plan
-    requests: PreparedRequests
-    endpoints: list[Endpoint]
-    records: Path
-    partition: Partition = Partition()
-    request_ids: str | None = None
-    live_concurrency: bool = False
+    worker: int
+    ended: EndReason
+    written: int
+    unsent_turns: int
+    client: dict[str, float | None]
+    delayed: tuple[int, int] = (0, 0)
+    write_error: str | None = None
+
+
+class RunEnd(Struct, frozen=True):
+    """How a run ended.
+
+    ended: the reason, as in run.json.
+    because: a sentence, where there was a special reason.
+    results: of each worker that ended by itself.
+    """
+
+    ended: EndReason
+    because: str | None
+    results: list[WorkerResult]
 
 
 class Worker:
     """Runs one partition of a plan. Needs a running event loop."""
 
-    def __init__(self, inputs: WorkerInputs) -> None:
-        config = inputs.config
-        self._worker = inputs.partition.worker
+    size = 1
+
+    def __init__(
+        self,
+        prepared: PreparedRun,
+        records: Path,
+        request_ids: str | None = None,
+        partition: Partition | None = None,
+        live_concurrency: bool = False,
+    ) -> None:
+        """Prepare a run.
+
+        records: path of the file to write records to.
+        request_ids: prefix of the request ids; None: no ids.
+        partition: the positions and slots of this process; None: all.
+        live_concurrency: the number of slots comes from `Runner.set_concurrency`, not from the plan.
+        """
+        config = prepared.config
+        partition = partition or Partition()
+        self._worker = partition.worker
         self._on_progress: OnProgress | None = None
         self._secrets = secrets.find_secrets(config)
-        self._digest = ProgressDigest(config.goodput)
+        self._slos = config.goodput
         self._health = ClientHealth()
-        # As of the last progress report: ns of the run, number of send lags, seconds of CPU.
+        # As of the last progress report: records since, output tokens, ns of the run, number of send lags, s of CPU.
+        self._unreported: list[Record] = []
+        self._reported_tokens = 0
         self._reported_at = 0
         self._reported_sends = 0
         self._reported_cpu = time.process_time()
-        self._recorder = Recorder(inputs.records)
+        self._recorder = Recorder(records)
         self._timer = Timer(asyncio.get_running_loop())
 
         # Texts are kept when asked for, or where only they give the number of tokens.
@@ -85,7 +114,15 @@ class Worker:
             keep_text = lambda _: True  # noqa: E731
         elif config.tokenizer is not None:
             keep_text = lambda request: request.response.usage is None  # noqa: E731
-        options = RequestOptions(
+        limited = config.rpm is not None or config.tpm is not None
+        self._rate_limiter = RateLimiter(config.rpm, config.tpm, partition.workers) if limited else None
+        sender = Sender(
+            prepared.plan,
+            prepared.requests,
+            prepared.api,
+            prepared.endpoints,
+            self._record,
+            clock=timer.clock,
             limits=TimeLimits(
                 ttft=config.ttft_timeout,
                 idle=config.idle_timeout,
@@ -93,35 +130,32 @@ class Worker:
                 cancel_after=config.cancel_after,
             ),
             keep_text=keep_text,
-            request_ids=inputs.request_ids,
+            request_ids=request_ids,
             worker=self._worker,
             retries=RetryPolicy(max_retries=config.retries, max_wait=config.retry_longest, seed=config.seed),
+            rate_limiter=self._rate_limiter,
         )
-        sender = Sender(
-            inputs.plan,
-            inputs.requests,
-            inputs.api,
-            inputs.endpoints,
-            self._record,
-            clock=timer.clock,
-            options=options,
-        )
-        limits = RateLimits(rpm=config.rpm, tpm=config.tpm)
-        self._rate_limiter: RateLimiter | None = None
-        if limits != RateLimits():
-            self._rate_limiter = RateLimiter(limits.divide(inputs.partition.workers))
         self.runner = Runner(
             sender,
-            Times(duration=config.duration, grace=config.grace),
-            self._timer.until,
-            inputs.partition,
-            inputs.live_concurrency,
-            self._rate_limiter,
+            wait=self._timer.until,
+            partition=partition,
+            duration=config.duration,
+            grace=config.grace,
+            live_concurrency=live_concurrency,
         )
+
+    @property
+    def in_flight(self) -> int:
+        """Return the number of requests in flight."""
+        return len(self.runner.sender.in_flight)
+
+    def stop(self, reason: EndReason, grace: float) -> None:
+        """Stop sending; requests in flight have `grace` seconds to end."""
+        self.runner.stop(reason, grace)
 
     async def run(
         self, on_progress: OnProgress | None = None, origin: int | None = None, on_start: OnStart = lambda _: None
-    ) -> WorkerResult:
+    ) -> RunEnd:
         """Run to the end. Return why it ended and how this process fared.
 
         on_progress: called a few times a second.
@@ -140,16 +174,19 @@ class Worker:
         if on_progress:
             on_progress(self._progress())
         # The error may have come with the last of the records.
-        write_error = self._recorder.error
-        return WorkerResult(
+        write_error = None
+        if (error := self._recorder.error) is not None:
+            ended, write_error = EndReason.ERROR, f"cannot write records: {error.strerror}"
+        result = WorkerResult(
             worker=self._worker,
-            ended=ended if write_error is None else _write_error(write_error),
+            ended=ended,
             written=self.runner.sender.written,
             unsent_turns=self.runner.unsent_turns,
             client=client,
             delayed=(0, 0) if self._rate_limiter is None else self._rate_limiter.delayed,
-            write_failed=write_error is not None,
+            write_error=write_error,
         )
+        return RunEnd(ended, write_error, [result])
 
     def close(self) -> None:
         """Close the file of records, when all of them are written."""
@@ -160,12 +197,12 @@ class Worker:
         """Write a record without secrets. If it raises, nothing of the record is written."""
         if record.error is not None:
             message = secrets.hide_secrets(record.error.message, self._secrets)
-            record = msgspec.structs.replace(record, error=Failure(record.error.kind, message))
+            record = msgspec.structs.replace(record, error=msgspec.structs.replace(record.error, message=message))
         self._recorder.add(record)
         if self._on_progress and not record.superseded:
-            self._digest.add(record)
+            self._unreported.append(record)
         if self._recorder.error is not None and not self.runner.stopping:
-            self.runner.stop(_write_error(self._recorder.error))
+            self.runner.stop(EndReason.ERROR)
 
     async def _report_progress(self, on_progress: OnProgress) -> None:
         while True:
@@ -182,16 +219,15 @@ class Worker:
         self._reported_cpu = time.process_time()
         elapsed = max(self._reported_at - since, 1)
 
-        progress = self._digest.progress(self._worker, self._reported_at)
+        records = self._unreported
+        self._unreported = []
+        progress = digest_records(records, self._worker, since, self._reported_at, self._slos)
+        self._reported_tokens += progress.tokens
         send_lags = sender.send_lags[self._reported_sends :]
         self._reported_sends = len(sender.send_lags)
         loop_lags, core_wait = self._health.new_samples()
         # Seconds from due to the first output, of the requests in flight that had it since the last report.
-        starts = [
-            (request.response.first, request.scheduled.due)
-            for request in sender.in_flight
-            if not request.scheduled.attempt
-        ]
+        starts = [(request.response.first, request.due) for request in sender.in_flight if not request.attempt]
         waits = [
             (first - due) / NS_PER_S for first, due in starts if first is not None and first > since + runner.origin
         ]
@@ -202,15 +238,10 @@ class Worker:
             in_flight=len(sender.in_flight),
             overdue=runner.overdue,
             stopping=runner.stopping,
-            tokens=progress.tokens + sum(len(request.response.times) for request in sender.in_flight),
+            tokens=self._reported_tokens + sum(len(request.response.times) for request in sender.in_flight),
             waits=progress.waits + waits,
             cpu=(self._reported_cpu - cpu) * NS_PER_S / elapsed,
             core_wait=None if core_wait is None else core_wait * NS_PER_S / elapsed,
             loop_lags=count_bins(loop_lags),
             send_lags=count_bins(send_lags),
         )
-
-
-def _write_error(error: OSError) -> str:
-    """Return the end reason of a run whose records could not be written."""
-    return f"cannot write records: {error.strerror}"

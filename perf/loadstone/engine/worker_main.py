@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from loadstone.engine import prepare
-from loadstone.engine.requests import PreparedRequests
-from loadstone.engine.worker import Worker, WorkerInputs
+from loadstone.engine.prepare import PreparedRun
+from loadstone.engine.worker import Worker
 from loadstone.engine.worker_messages import (  # fmt: skip
     LENGTH_BYTES,
     FrameSplitter,
@@ -33,6 +33,7 @@ from loadstone.engine.worker_messages import (  # fmt: skip
 )
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
+from loadstone.summary import EndReason
 
 
 def main() -> None:
@@ -64,20 +65,10 @@ async def _serve(spec: WorkerSpec, pipe_in: int, pipe_out: int) -> None:
     config = spec.config
     try:
         api = prepare.find_api(config)
-        endpoints = [endpoint_spec.endpoint for endpoint_spec in prepare.endpoint_specs(config, api)]
-        worker = Worker(
-            WorkerInputs(
-                config=config,
-                api=api,
-                plan=unpack_plan(spec.plan),
-                requests=PreparedRequests(spec.prompts, prepare.request_builder(config, api, endpoints, spec.models)),
-                endpoints=endpoints,
-                records=Path(spec.records),
-                partition=spec.partition,
-                request_ids=spec.request_ids,
-                live_concurrency=spec.live_concurrency,
-            )
-        )
+        endpoints = prepare.create_endpoints(config, api)
+        requests = prepare.prepare_requests(config, api, endpoints, spec.models, spec.prompts)
+        prepared = PreparedRun(config, api, unpack_plan(spec.plan), requests, endpoints, spec.models)
+        worker = Worker(prepared, Path(spec.records), spec.request_ids, spec.partition, spec.live_concurrency)
     except (UsageError, OSError) as exc:
         channel.send(Refusal(str(exc)))
         await channel.close()
@@ -91,7 +82,8 @@ async def _serve(spec: WorkerSpec, pipe_in: int, pipe_out: int) -> None:
             break
     else:
         following = asyncio.ensure_future(_follow_parent(worker, channel))
-        channel.send(await worker.run(channel.send, message.origin))
+        end = await worker.run(channel.send, message.origin)
+        channel.send(end.results[0])
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await following
@@ -107,7 +99,7 @@ async def _follow_parent(worker: Worker, channel: _ParentChannel) -> None:
             worker.runner.set_concurrency(message.slots)
         elif isinstance(message, Stop):
             worker.runner.stop(message.reason, message.grace)
-    worker.runner.stop("orphaned", 0.0)
+    worker.runner.stop(EndReason.ORPHANED, 0.0)
 
 
 class _ParentChannel:

@@ -15,9 +15,12 @@ from msgspec import Struct
 
 from loadstone import text
 from loadstone.config.schema import Config
+from loadstone.engine.progress_digest import Progress
+from loadstone.engine.worker import WorkerResult
 from loadstone.records import Prompt
 from loadstone.schedule.partition import Partition
 from loadstone.schedule.plan import DatasetShape, Load, Plan
+from loadstone.summary import EndReason
 
 # Bytes of the length in front of each message.
 LENGTH_BYTES = 4
@@ -110,7 +113,7 @@ class SetConcurrency(Struct, frozen=True, tag=True):
 class Stop(Struct, frozen=True, tag=True):
     """Stop sending; requests in flight have `grace` seconds to end. A second one may shorten the grace."""
 
-    reason: str
+    reason: EndReason
     grace: float
 
 
@@ -124,71 +127,6 @@ class Refusal(Struct, frozen=True, tag=True):
     """The worker cannot run its `WorkerSpec`, for the reason in `text`, and ends."""
 
     text: str
-
-
-class Progress(Struct, frozen=True, kw_only=True, tag=True):
-    """Progress of one worker, several times a second. Totals are since the run began.
-
-    at: ns of the run's clock.
-    finished, failed: requests that ended, and those of them that failed (cancelled ones aside); totals.
-    in_flight: requests in flight now.
-    overdue: arrivals that wait for a slot now.
-    tokens: output tokens, those of requests in flight included; total.
-    stopping: True once nothing more is sent.
-
-    Since the report before:
-    outcomes: True for each completed request that failed.
-    waits: seconds from due to first output.
-    ttft, gap, tpot, latency: counts by bin of `progress_digest.count_bins`.
-    loop_lags, send_lags: counts by bin of the event loop's lag and of the send lag.
-    kinds: failures by kind.
-    failures: (kind, message, count) of the most frequent ones.
-    slos: by name, see `metrics.request_slo.tally`.
-    cpu: fraction of one core.
-    core_wait: fraction of the time in which the process was ready but had no core; None: unknown here.
-    """
-
-    worker: int
-    at: int
-    finished: int = 0
-    failed: int = 0
-    in_flight: int = 0
-    overdue: int = 0
-    tokens: int = 0
-    stopping: bool = False
-    outcomes: list[bool] = []
-    waits: list[float] = []
-    ttft: dict[int, int] = {}
-    gap: dict[int, int] = {}
-    tpot: dict[int, int] = {}
-    latency: dict[int, int] = {}
-    kinds: dict[str, int] = {}
-    cpu: float | None = None
-    core_wait: float | None = None
-    loop_lags: dict[int, int] = {}
-    send_lags: dict[int, int] = {}
-    failures: list[tuple[str, str, int]] = []
-    slos: dict[str, tuple[int, int]] = {}
-
-
-class WorkerResult(Struct, frozen=True, kw_only=True, tag=True):
-    """The last message of a worker: all its records are in the file.
-
-    ended: why it ended, as in run.json.
-    written: number of records.
-    unsent_turns: later turns of conversations that there was no time for.
-    client: figures of this process, see `client_health.ClientHealth.stop`.
-    delayed: requests that the rate limits delayed, and by how many ns in total.
-    write_failed: True if the records could not all be written; `ended` names the error then.
-    """
-
-    worker: int
-    ended: str
-    written: int
-    unsent_turns: int
-    client: dict[str, float | None]
-    delayed: tuple[int, int] = (0, 0)
-    write_failed: bool = False
 
 
 ToWorker = WorkerSpec | StartSignal | SetConcurrency | Stop

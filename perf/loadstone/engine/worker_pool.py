@@ -1,4 +1,4 @@
-"""Run a prepared load test in this process, or in several worker processes that this one starts and leads.
+"""Run a prepared load test in several worker processes that this one starts and leads.
 
 Each worker gets its partition of the plan and writes its own records; nothing passes between them while requests are
 sent. A worker that dies ends the run: what it had written stays, and the requests it owed are recorded as `stopped`.
@@ -11,96 +11,31 @@ import contextlib
 import signal
 from asyncio.subprocess import Process
 from pathlib import Path
-from typing import Protocol
-
-from msgspec import Struct
 
 from loadstone.engine import run_folder
-from loadstone.engine.lifecycle import Stoppable
 from loadstone.engine.prepare import PreparedRun
-from loadstone.engine.worker import OnProgress, OnStart, Worker, WorkerInputs
+from loadstone.engine.progress_digest import Progress
+from loadstone.engine.worker import OnProgress, OnStart, RunEnd, WorkerResult
 from loadstone.engine.worker_messages import (  # fmt: skip
     FrameSplitter,
-    Progress,
     Ready,
     Refusal,
     StartSignal,
     Stop,
-    WorkerResult,
     WorkerSpec,
     decode_from_worker,
     encode_frame,
     pack_plan,
 )
 from loadstone.errors import UsageError
-from loadstone.host import ceiling, child_process, machine, timer
-from loadstone.host.client_health import allowed_cores
-from loadstone.schedule import worker_count
+from loadstone.host import child_process, timer
 from loadstone.schedule.partition import Partition, known_total, split_plan
-from loadstone.transport import address
-from loadstone.units import NS_PER_S
+from loadstone.summary import EndReason
 
-# Rows of which the output length is looked up to choose the number of workers.
-SAMPLE = 1000
 # ns from the start signal to the beginning of the run: each process has the signal by then.
 START_DELAY = 100_000_000
 # Seconds that the other workers have to end when one has died, and each of them when its time is over.
 KILL_AFTER = 5.0
-
-
-class RunEnd(Struct, frozen=True):
-    """How a run ended.
-
-    ended: the reason, as in run.json.
-    because: a sentence, where there was a special reason.
-    results: of each worker that ended by itself.
-    """
-
-    ended: str
-    because: str | None
-    results: list[WorkerResult]
-
-
-class Workers(Stoppable, Protocol):
-    """The processes of a run, `size` of them."""
-
-    size: int
-
-    async def run(self, on_progress: OnProgress | None, on_start: OnStart = lambda _: None) -> RunEnd:
-        """Run to the end. `on_start` gets the ns of the clock at which the run's time is 0."""
-
-
-class InProcess:
-    """Runs the load test in this process alone."""
-
-    size = 1
-
-    def __init__(self, prepared: PreparedRun, folder: run_folder.RunFolder, request_ids: str | None) -> None:
-        self._worker = Worker(
-            WorkerInputs(
-                config=prepared.config,
-                api=prepared.api,
-                plan=prepared.plan,
-                requests=prepared.requests,
-                endpoints=prepared.endpoints,
-                records=folder.path / run_folder.RECORDS,
-                request_ids=request_ids,
-            )
-        )
-
-    @property
-    def in_flight(self) -> int:
-        """Return the number of requests in flight."""
-        return len(self._worker.runner.sender.in_flight)
-
-    def stop(self, reason: str, grace: float) -> None:
-        """Stop sending; requests in flight have `grace` seconds to end."""
-        self._worker.runner.stop(reason, grace)
-
-    async def run(self, on_progress: OnProgress | None, on_start: OnStart = lambda _: None) -> RunEnd:
-        """Run to the end."""
-        result = await self._worker.run(on_progress, on_start=on_start)
-        return RunEnd(result.ended, None, [result])
 
 
 def worker_spec(
@@ -143,7 +78,7 @@ class WorkerPool:
             for partition in self._partitions
         ]
         self._workers: list[WorkerProcess] = []
-        self._stop_reason: str | None = None
+        self._stop_reason: EndReason | None = None
         self._kill_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -151,7 +86,7 @@ class WorkerPool:
         """Return the number of requests in flight in all workers."""
         return sum(worker.in_flight for worker in self._workers)
 
-    def stop(self, reason: str, grace: float) -> None:
+    def stop(self, reason: EndReason, grace: float) -> None:
         """Stop sending; requests in flight have `grace` seconds to end. Workers that hang longer are killed."""
         if self._stop_reason is None:
             self._stop_reason = reason
@@ -202,48 +137,21 @@ class WorkerPool:
         results = [worker.result for worker in self._workers if worker.result is not None]
         if lost:
             number = f"{lost[0].worker + 1} of {len(self._workers)}"
-            return RunEnd("worker", f"worker process {number} died: {lost[0].exit_text}", results)
-        write_error = next((result.ended for result in results if result.write_failed), None)
-        special = next((result.ended for result in results if result.ended != "done"), "done")
-        return RunEnd(write_error or self._stop_reason or special, None, results)
+            return RunEnd(EndReason.WORKER, f"worker process {number} died: {lost[0].exit_text}", results)
+        write_error = next((result.write_error for result in results if result.write_error), None)
+        if write_error is not None:
+            return RunEnd(EndReason.ERROR, write_error, results)
+        special = next((result.ended for result in results if result.ended is not EndReason.DONE), EndReason.DONE)
+        return RunEnd(self._stop_reason or special, None, results)
 
     async def _follow(self, worker: WorkerProcess) -> None:
         """Wait for the end of a worker. Stop the others if it died or could not write its records."""
         await worker.receiving
         if worker.result is None:
-            self.stop("worker", min(self._grace, KILL_AFTER))
+            self.stop(EndReason.WORKER, min(self._grace, KILL_AFTER))
             worker.died_at = self._stopped_at - self._origin  # nothing is due after a stop, however long a worker hung
-        elif worker.result.write_failed:
+        elif worker.result.write_error is not None:
             self.stop(worker.result.ended, 0.0)
-
-
-def create_workers(prepared: PreparedRun, folder: run_folder.RunFolder, request_ids: str | None) -> Workers:
-    """Create as many worker processes as the configuration says, or run in this process if it is one."""
-    config = prepared.config
-    plan = prepared.plan
-    if config.workers != "auto":
-        workers = config.workers
-    elif config.own_model:  # each process would create a model of its own
-        workers = 1
-    else:
-        # As many as the load needs and this machine can use.
-        lengths = [
-            length for row in range(min(len(plan.turns), SAMPLE)) if (length := prepared.requests.get(row).output_len)
-        ]
-        recorded = None
-        if plan.offsets is not None:
-            recorded = len(plan.offsets) * NS_PER_S / max(1, int(plan.offsets[-1]))
-        workers = worker_count.choose_workers(
-            plan.load,
-            round(sum(lengths) / len(lengths)) if lengths else None,
-            len(allowed_cores() or [0]),
-            any(machine.is_local(address.parse_url(url)[0]) for url in config.urls),
-            (ceiling.load_ceiling(config) or {}).get("events_per_second"),
-            recorded,
-        )
-    if len(split_plan(plan, workers)) == 1:
-        return InProcess(prepared, folder, request_ids)
-    return WorkerPool(prepared, folder, workers, request_ids)
 
 
 class WorkerProcess:

@@ -15,8 +15,7 @@ from loadstone.errors import ConfigError, Notice
 from loadstone.evals.output import eval_json
 from loadstone.evals.prepare import select_tasks
 from loadstone.evals.requests import build
-from loadstone.evals.requests.loglikelihood import LogprobMethod
-from loadstone.evals.requests.mode import AnswerMode
+from loadstone.evals.requests.eval_request import AnswerMode, LogprobMethod
 from loadstone.evals.requests.task_run import TaskRun, build_task_run
 from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval

@@ -30,6 +30,7 @@ from loadstone.evals.output.lm_eval_samples import EvalMetadata, sanitize
 from loadstone.evals.prepare import PreparedEval, prepare
 from loadstone.evals.requests import answers, lines, send, tokenize
 from loadstone.evals.requests.answers import Response
+from loadstone.evals.requests.eval_request import RequestId
 from loadstone.evals.scoring import programs
 from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval, from_mapping
@@ -100,13 +101,11 @@ async def evaluate(
         collected = _collect(prepared)
 
         # Write what happened before scoring: if that fails, the evaluation can be scored later.
-        counts, failures = eval_json.count_requests(
-            (request.id for request, _ in prepared.requests), collected.responses
-        )
+        counts, failures = eval_json.count_requests((request.id for request in prepared.requests), collected.responses)
         state = msgspec.structs.replace(
             prepared.state,
             ended=eval_json.now(),
-            interrupted=any(run.run.get("ended") != "done" for run in runs),
+            interrupted=any(run.run.ended != "done" for run in runs),
             runs=[path.name for path in answers.runs(folder)],
             counts=counts,
             failures=failures,
@@ -129,7 +128,7 @@ class _Collected(Struct, frozen=True):
     timings: by (run, index) of the record
     """
 
-    responses: dict[str, Response]
+    responses: dict[RequestId, Response]
     usages: list[Usage | None]
     timings: dict[tuple[str, int], Timing]
 
@@ -143,8 +142,8 @@ def _collect(prepared: PreparedEval) -> _Collected:
             usages.append(record.usage)
             timings[run, record.index] = items_csv.timing(record)
 
-    responses = answers.read(prepared.folder, {request.id: request for request, _ in prepared.requests}, add)
-    return _Collected(tokenize.join_windows(responses, prepared.tokenized), usages, timings)
+    responses = answers.read(prepared.folder, prepared.requests, add)
+    return _Collected(tokenize.join_windows(responses, prepared.requests), usages, timings)
 
 
 async def _send_missing(prepared: PreparedEval, notice: Notice, live: Live | None) -> list[Summary]:
@@ -152,16 +151,16 @@ async def _send_missing(prepared: PreparedEval, notice: Notice, live: Live | Non
     folder, load = prepared.folder, prepared.load
     for path in send.finish_killed_runs(folder, load):
         notice(f"{path} was not finished: its answers count")
-    by_id = {request.id: request for request, _ in prepared.requests}
-    responses = answers.read(folder, by_id)
-    answered = {name for name, response in responses.items() if response.ok}
-    missing = [planned for planned in prepared.requests if planned[0].id not in answered]
+    requests = prepared.requests
+    responses = answers.read(folder, requests)
+    answered = {request_id for request_id, response in responses.items() if response.ok}
+    missing = [request for request in requests if request.id not in answered]
     with lines.EvalCache(prepared.settings.cache, load, prepared.state.model) as cache:
         missing = cache.take_known(missing, folder)
-        if responses or len(missing) < len(by_id):
-            notice(f"{len(by_id) - len(missing):,} of {len(by_id):,} requests are answered already")
+        if responses or len(missing) < len(requests):
+            notice(f"{len(requests) - len(missing):,} of {len(requests):,} requests are answered already")
         runs = await send.infer(missing, load, folder, notice, live) if missing else []
-        cache.store(prepared.requests, answers.records(folder))
+        cache.store(requests, answers.records(folder))
     return [run.summary for run in runs]
 
 

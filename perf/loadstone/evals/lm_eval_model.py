@@ -24,10 +24,8 @@ from loadstone.errors import ConfigError, ServerError, UsageError
 from loadstone.evals.lm_eval.tasks import generation_settings
 from loadstone.evals.requests import answers, capabilities, send, tokenize
 from loadstone.evals.requests.answers import Response
-from loadstone.evals.requests.build import EvalRequest
-from loadstone.evals.requests.mode import AnswerMode, available_modes, common_capabilities
-from loadstone.evals.requests.request_id import RequestId
-from loadstone.evals.requests.tokenize import TokenizedRequest
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, RequestId
+from loadstone.evals.requests.mode import available_modes, common_capabilities
 from loadstone.host import event_loop
 
 LABEL = "lm-eval"
@@ -81,35 +79,38 @@ class Loadstone(LM):
         eval_requests = []
         for index, request in enumerate(requests):
             context, kwargs = request.args
+            # Messages are sent to the chat API, whatever the arguments say.
+            mode = AnswerMode("generation", (None if isinstance(context, ChatText) else self.load.api) or DEFAULT_API)
             settings = generation_settings(kwargs, {})
             eval_requests.append(
-                EvalRequest(id=self._id(index), mode="generation", prompt=_prompt(context), settings=settings)
+                EvalRequest(id=self._id(index), answer_mode=mode, prompt=_prompt(context), settings=settings)
             )
-        return self._responses("generate_until", requests, eval_requests, None)
+        return self._responses("generate_until", requests, eval_requests)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
         """Return the log-likelihood of each continuation, and whether it is greedy. Raises UsageError."""
+        chat = any(isinstance(request.args[0], ChatText) for request in requests)
+        mode = self._loglikelihood_mode("chat" if chat else "completions")
         eval_requests = []
         for index, request in enumerate(requests):
             context, text = request.args
             eval_requests.append(
-                EvalRequest(id=self._id(index), mode="loglikelihood", prompt=_prompt(context), continuation=text)
+                EvalRequest(id=self._id(index), answer_mode=mode, prompt=_prompt(context), continuation=text)
             )
-        chat = any(isinstance(request.args[0], ChatText) for request in requests)
-        mode = self._loglikelihood_mode("chat" if chat else "completions")
-        return self._responses("loglikelihood", requests, eval_requests, mode)
+        return self._responses("loglikelihood", requests, eval_requests)
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
         """Return the log-likelihood of whole texts, in windows if they are too long. Raises UsageError."""
+        mode = self._loglikelihood_mode("completions")
         eval_requests = [
-            EvalRequest(id=self._id(index), mode="loglikelihood", prompt="", continuation=request.args[0])
+            EvalRequest(id=self._id(index), answer_mode=mode, prompt="", continuation=request.args[0])
             for index, request in enumerate(requests)
         ]
-        mode = self._loglikelihood_mode("completions")
-        return self._responses("loglikelihood_rolling", requests, eval_requests, mode)
+        return self._responses("loglikelihood_rolling", requests, eval_requests)
 
-    def _id(self, index: int) -> str:
-        return str(RequestId(f"{self._calls}:{index}"))
+    def _id(self, index: int) -> RequestId:
+        """Return the id of a request of the present call: the number of the call takes the place of the task."""
+        return RequestId(str(self._calls), index)
 
     def _loglikelihood_mode(self, api: str) -> AnswerMode:
         """Return how log-likelihoods are requested over an API. The server is probed once."""
@@ -124,9 +125,7 @@ class Loadstone(LM):
             self._mode, self._context = modes[0], common.context
         return self._mode
 
-    def _responses(
-        self, name: str, requests: Sequence[Any], eval_requests: list[EvalRequest], mode: AnswerMode | None
-    ) -> list[Any]:
+    def _responses(self, name: str, requests: Sequence[Any], eval_requests: list[EvalRequest]) -> list[Any]:
         """Send requests and return their responses in lm-eval's form.
 
         Responses also go into lm-eval's cache, so that a second try only sends what failed.
@@ -134,7 +133,7 @@ class Loadstone(LM):
         requests: lm-eval's instances
         """
         self._calls += 1
-        responses = event_loop.run(self._send(eval_requests, mode))
+        responses = event_loop.run(self._send(eval_requests))
         values: list[Any] = []
         for instance, request in zip(requests, eval_requests, strict=True):
             response = responses[request.id]
@@ -154,20 +153,12 @@ class Loadstone(LM):
             )
         return values
 
-    async def _send(self, requests: list[EvalRequest], mode: AnswerMode | None) -> dict[str, Response]:
-        """Send requests and return the responses, by id. Without a mode, they are generations."""
+    async def _send(self, requests: list[EvalRequest]) -> dict[RequestId, Response]:
+        """Send requests and return the responses, by id."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        sent, tokenized = requests, dict[str, TokenizedRequest]()
-        if mode is not None and mode.method is not None and mode.method.ids:
-            sent, tokenized = await tokenize.tokenize_requests(requests, self.load, self.folder, self._context)
-        planned = []
-        for request in sent:
-            # Messages are sent to the chat API, whatever the arguments say.
-            api = (self.load.api if isinstance(request.prompt, str) else None) or DEFAULT_API
-            planned.append((request, mode or AnswerMode("generation", api)))
-        await send.infer(planned, self.load, self.folder)
-        responses = answers.read(self.folder, {request.id: request for request in sent})
-        responses = tokenize.join_windows(responses, tokenized)
+        sent = await tokenize.tokenize_requests(requests, self.load, self.folder, self._context)
+        await send.infer(sent, self.load, self.folder)
+        responses = tokenize.join_windows(answers.read(self.folder, sent), sent)
         return {request.id: responses.get(request.id, Response(failure="unsent")) for request in requests}
 
 

@@ -6,7 +6,7 @@ Only the probe of the server sends anything. What eval.json already holds is not
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,8 @@ from loadstone.evals.lm_eval import harness
 from loadstone.evals.output import eval_json
 from loadstone.evals.output.eval_json import EvalState
 from loadstone.evals.requests import capabilities, client, lines, mode, send, tokenize
-from loadstone.evals.requests.mode import AnswerMode
-from loadstone.evals.requests.send import PlannedRequest
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest
 from loadstone.evals.requests.task_run import TaskRun, build_task_run
-from loadstone.evals.requests.tokenize import TokenizedRequest
 from loadstone.evals.scoring import programs
 from loadstone.evals.settings import Eval
 from loadstone.tasks.catalogue import Selection
@@ -34,8 +32,7 @@ class PreparedEval(Struct, frozen=True, kw_only=True):
     """An evaluation that can start, or be continued.
 
     load: settings of the runs that send its requests
-    requests: all of them, in order, each with how it is answered
-    tokenized: token ids, by id of the request, for those that are sent as such
+    requests: all of them, in order, as they are sent
     state: what eval.json holds
     """
 
@@ -44,8 +41,7 @@ class PreparedEval(Struct, frozen=True, kw_only=True):
     folder: Path
     groups: list[Group]
     task_runs: list[TaskRun]
-    requests: list[PlannedRequest]
-    tokenized: dict[str, TokenizedRequest]
+    requests: list[EvalRequest]
     state: EvalState
 
 
@@ -64,11 +60,9 @@ def select_tasks(settings: Eval, notice: Notice) -> Selection:
 
 
 async def prepare(settings: Eval, folder: Path, served: Config | None, notice: Notice) -> PreparedEval:
-    """Determine everything that is fixed before the first request, and write eval.json.
+    """Determine everything that is fixed before the first request, and write eval.json. Raises UsageError.
 
     served: settings with the address of a server that was started for the evaluation
-
-    Raises UsageError.
     """
     if settings.dry_run:
         raise UsageError(
@@ -92,17 +86,21 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
     if not settings.predict_only and settings.stage != "infer":
         programs.check_allowed(task_runs, settings.allow_code)
     _check_lengths(task_runs, abilities.get("context"), notice)
-    requests, tokenized = await _tokenize(task_runs, load, folder, abilities, settings)
-    send.check_unchanged(folder, lines.request_lines(requests, load))
+    requests = [request for task_run in task_runs for request in task_run.requests()]
+    if settings.stage == "score":
+        requests = tokenize.apply(requests, tokenize.read(folder))
+    else:
+        requests = await tokenize.tokenize_requests(requests, load, folder, abilities.get("context"))
+    send.check_unchanged(folder, send.rows(requests, load))
 
     # Scoring does not change what eval.json holds of the settings with which the requests were sent.
-    keep_settings = earlier is not None and settings.stage == "score"
+    digests = lines.digests(requests, [run.task.name for run in task_runs], load)
     state = EvalState(
         model=model,
-        settings=earlier.settings if earlier and keep_settings else msgspec.to_builtins(settings.shown()),
+        settings=earlier.settings if earlier and settings.stage == "score" else msgspec.to_builtins(settings.shown()),
         routes=modes,
         abilities=abilities,
-        tasks=list(map(eval_json.task_entry, task_runs, lines.digests(requests, task_runs, load))),
+        tasks=list(map(eval_json.task_entry, task_runs, digests)),
         groups=[group.name for group in selected.groups],
         began=earlier.began if earlier else eval_json.now(),
     )
@@ -114,7 +112,6 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
         groups=selected.groups,
         task_runs=task_runs,
         requests=requests,
-        tokenized=tokenized,
         state=state,
     )
 
@@ -151,18 +148,3 @@ async def _probe(
     for text in dict.fromkeys(each.notice for each in modes.values() if each.notice):
         notice(text)
     return model, modes, msgspec.to_builtins(common)
-
-
-async def _tokenize(
-    task_runs: Sequence[TaskRun], load: Config, folder: Path, abilities: Mapping[str, Any], settings: Eval
-) -> tuple[list[PlannedRequest], dict[str, TokenizedRequest]]:
-    """Return all requests with how they are answered, as token ids if the server's tokenizer is used."""
-    planned = [(request, task_run.answer_mode) for task_run in task_runs for request in task_run.requests()]
-    as_ids = [request for request, how in planned if how.method is not None and how.method.ids]
-    if not as_ids:
-        return planned, {}
-    if settings.stage == "score":
-        tokenized = tokenize.read(folder)
-    else:
-        _, tokenized = await tokenize.tokenize_requests(as_ids, load, folder, abilities.get("context"))
-    return [(part, how) for request, how in planned for part in tokenize.apply([request], tokenized)], tokenized

@@ -52,12 +52,11 @@ def ceiling_used(summary: Summary) -> dict[str, Any] | None:
     None if none was stored. With a lower bound the fraction is the most that it can have been, and None if the run did
     more.
     """
-    figures = summary.run.get("ceiling")
-    if not isinstance(figures, Mapping):
+    figures = summary.run.ceiling
+    if figures is None:
         return None
     rates = peak_rates(summary)
-    clients = summary.run.get("workers")
-    workers = len(clients) if isinstance(clients, list) else 1
+    workers = len(summary.run.workers) or 1
     used = fraction_used(figures, *rates, workers=workers) if rates else None
     beyond = used is not None and used > 1 and figures.get("lower_bound")
     return {**figures, "share": None if beyond else used}

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from typing import Any
 
 import msgspec
 
 from loadstone.checks.finding import Finding
 from loadstone.checks.rules import examine
-from loadstone.engine.progress_digest import LogHistogram
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.progress_digest import LogHistogram, Progress
 from loadstone.host import ceiling, client_health
+from loadstone.metrics.measure import count_lacking, most_common
+from loadstone.records import Failure
 from loadstone.stats.describe import enough
-from loadstone.summary import Counts, Metric, Summary
+from loadstone.summary import Counts, EndReason, Metric, RunInfo, Summary
 from loadstone.units import S_PER_NS
 
 # Seconds without doubts at the begin: connections are opened, and means cover a moment only.
@@ -61,14 +61,14 @@ class ClientFigures:
 class RunningChecks:
     """The checks of a run that goes on. Takes progress messages; `doubts` returns the current findings.
 
-    run: the content of run.json when the run began.
+    run: the RunInfo when the run began.
     """
 
-    def __init__(self, run: dict[str, Any]) -> None:
+    def __init__(self, run: RunInfo) -> None:
         self._run = run
         self._clients: dict[int, ClientFigures] = {}
         self._times = {name: LogHistogram() for name in ("ttft", "ttft_scheduled", "gap", "latency")}
-        self._failures: Counter[tuple[str, str]] = Counter()
+        self._failures: Counter[Failure] = Counter()
         self._checked_at, self._doubts = 0.0, list[Finding]()
 
     def add(self, pulse: Progress, scheduled: dict[int, int]) -> None:
@@ -77,9 +77,9 @@ class RunningChecks:
         for name, bins in (("ttft", pulse.ttft), ("gap", pulse.gap), ("latency", pulse.latency)):
             self._times[name].add(bins)
         self._times["ttft_scheduled"].add(scheduled)
-        for kind, message, count in pulse.failures:
-            if (kind, message) in self._failures or len(self._failures) < MAX_MESSAGES:
-                self._failures[kind, message] += count
+        for failure, count in pulse.failures:
+            if failure in self._failures or len(self._failures) < MAX_MESSAGES:
+                self._failures[failure] += count
 
     def quantile(self, name: str, share: float) -> float | None:
         return self._times[name].quantile(share)
@@ -101,8 +101,20 @@ class RunningChecks:
         started = finished + sum(pulse.in_flight for pulse in last)
         clients = [client.figures() for client in self._clients.values()]
         summary = Summary(
-            run=self._run | {"ended": "duration"} | ({"workers": clients} if len(clients) > 1 else {}),
-            counts=Counts(None, finished, finished - failed, failed, empty=0, stopped=0, warmup=0, by_error={}),
+            run=msgspec.structs.replace(
+                self._run, ended=EndReason.DURATION, workers=clients if len(clients) > 1 else []
+            ),
+            counts=Counts(
+                expected=None,
+                completed=finished,
+                succeeded=finished - failed,
+                failed=failed,
+                empty=0,
+                stopped=0,
+                warmup=0,
+                by_error={},
+                lacking=count_lacking(self._failures),
+            ),
             duration=seconds,
             metrics={name: _metric(times) for name, times in self._times.items()},
             rates={
@@ -113,10 +125,12 @@ class RunningChecks:
             steady=None,
             client=client_health.worst_client(clients),
             checks={"rate_ratio": max(0.0, 1 - behind / seconds)},
-            failures=[(kind, message, count) for (kind, message), count in self._failures.most_common(10)],
+            failures=most_common(self._failures),
         )
         quoted = ceiling.ceiling_used(summary)
-        return msgspec.structs.replace(summary, run=summary.run | {"ceiling": quoted}) if quoted else summary
+        if quoted is None:
+            return summary
+        return msgspec.structs.replace(summary, run=msgspec.structs.replace(summary.run, ceiling=quoted))
 
 
 def _metric(times: LogHistogram) -> Metric:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from typing import Any
 
-from loadstone.engine.progress_digest import bin_middle, count_bins
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.progress_digest import Progress, bin_middle, count_bins
 from loadstone.live.checks import RunningChecks
 from loadstone.live.history import Figures, History
 from loadstone.schedule.plan import Plan
+from loadstone.summary import RunInfo
 from loadstone.units import NS_PER_S
 
 # Seconds over which current rates are computed.
@@ -20,10 +19,10 @@ RECENT = 5.0
 class RunProgress:
     """Takes progress messages; `figures` returns the current state.
 
-    run: the content of run.json when the run begins.
+    run: the RunInfo when the run begins.
     """
 
-    def __init__(self, plan: Plan, duration: float | None, run: dict[str, Any]) -> None:
+    def __init__(self, plan: Plan, duration: float | None, run: RunInfo) -> None:
         self._plan = plan
         self._duration = duration if plan.end is None else plan.end / NS_PER_S
         self._began = time.monotonic()

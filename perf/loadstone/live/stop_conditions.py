@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Callable
 
 from loadstone.config.schema import Config
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.progress_digest import Progress
 from loadstone.metrics.saturation import SaturationDetector
+from loadstone.summary import EndReason
 from loadstone.units import NS_PER_S
 
 # Seconds between two observations of the requests in flight.
 CHECK_EVERY = 1.0
-Stop = Callable[[str, float], None]
+Stop = Callable[[EndReason, float], None]
 
 
 class StopConditions:
@@ -41,7 +42,7 @@ class StopConditions:
         self._last[pulse.worker] = pulse
         if self._errors is not None:
             for failed in pulse.outcomes:
-                self._end("errors", self._errors.add(failed))
+                self._end(EndReason.ERRORS, self._errors.add(failed))
         if self._saturation is not None:
             self._observe(pulse, self._saturation)
 
@@ -55,9 +56,9 @@ class StopConditions:
         in_flight = sum(pulse.in_flight + pulse.overdue for pulse in last)
         detector.observe(now, sum(pulse.finished for pulse in last) + in_flight, in_flight)
         found = detector.verdict()
-        self._end("saturated", None if found is None else f"over-saturated: {found}")
+        self._end(EndReason.SATURATED, None if found is None else f"over-saturated: {found}")
 
-    def _end(self, reason: str, text: str | None) -> None:
+    def _end(self, reason: EndReason, text: str | None) -> None:
         if text is None or self.reason is not None or any(pulse.stopping for pulse in self._last.values()):
             return
         self.reason = text

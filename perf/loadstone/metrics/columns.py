@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadstone.metrics.events import Collector, Events
-from loadstone.records import Record, Usage
+from loadstone.records import Failure, FailureCause, Record, Usage
 from loadstone.units import Array, Mask
 
 # Counts the tokens of a text.
 TokenCounter = Callable[[str], int]
 # Kinds of error that are no failures: the client itself cut off or cancelled the request.
-NOT_COMPLETED = ("stopped", "cancelled")
+NOT_COMPLETED = (FailureCause.STOPPED, FailureCause.CANCELLED)
 
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
 _MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped", "superseded", "resent")
@@ -94,7 +94,7 @@ class Columns:
 
     models, prompts, kinds: names that `requests` refers to; kinds are kinds of error.
     errors: measured requests that failed, by kind.
-    failures: the same by kind and message.
+    failures: the same one by one.
     token_source: who counted "input" and "output" tokens: server, tokenizer or unknown.
     """
 
@@ -104,7 +104,7 @@ class Columns:
     prompts: list[str]
     kinds: list[str]
     errors: Counter[str]
-    failures: Counter[tuple[str, str]]
+    failures: Counter[Failure]
     token_source: dict[str, str]
 
 
@@ -122,7 +122,7 @@ class _Builder:
         self.prompts: dict[str, int] = {}
         self.kinds: dict[str, int] = {}
         self.errors: Counter[str] = Counter()
-        self.failures: Counter[tuple[str, str]] = Counter()
+        self.failures: Counter[Failure] = Counter()
         self.sources: dict[str, Counter[str]] = {"input": Counter(), "output": Counter()}
 
     def add(self, records: Sequence[Record]) -> None:
@@ -142,8 +142,8 @@ class _Builder:
                 self._add_events(row, record, tokens)
             elif record.phase == "measure" and not record.superseded:
                 self.errors[record.error.kind] += 1
-                if record.error.kind != "cancelled":
-                    self.failures[(record.error.kind, record.error.message)] += 1
+                if record.error.kind is not FailureCause.CANCELLED:
+                    self.failures[record.error] += 1
         self.added += len(records)
 
     def _count_output(self, record: Record) -> tuple[float, str]:

@@ -5,8 +5,7 @@ Pure: defines which requests and which window a group has. measure.py computes t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
@@ -14,6 +13,7 @@ from msgspec import Struct
 
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.windows import Span, sent_within
+from loadstone.summary import RunInfo
 from loadstone.units import NS_PER_S, Array, Mask
 
 # Turns of a conversation that have a group of their own.
@@ -53,7 +53,7 @@ def steady(requests: Requests, span: Span) -> GroupMembers:
     return GroupMembers("steady", span, requests.measured & sent_within(requests, span), everyone)
 
 
-def split(columns: Columns, run: Mapping[str, Any], span: Span) -> dict[str, list[GroupMembers]]:
+def split(columns: Columns, run: RunInfo, span: Span) -> dict[str, list[GroupMembers]]:
     """Return the groups by kind, in the order of reports. A kind with a single group is left out."""
     r = columns.requests
     kinds = {
@@ -83,15 +83,15 @@ def _inputs(r: Requests, span: Span) -> Iterator[GroupMembers]:
         yield msgspec.structs.replace(group, failures=False)
 
 
-def _stages(r: Requests, run: Mapping[str, Any], span: Span) -> Iterator[GroupMembers]:
+def _stages(r: Requests, run: RunInfo, span: Span) -> Iterator[GroupMembers]:
     """Yield a group for each stage: its arrivals, however late they end. Rates are those of the server meanwhile."""
-    stages = {stage["index"]: stage for stage in run.get("stages") or ()}
+    stages = {stage.index: stage for stage in run.stages}
     for index in np.unique(r.stage[r.measured & ~np.isnan(r.stage)]).astype(int).tolist():
         members, stage = r.measured & (r.stage == index), stages.get(index)
         if stage is None:
             name, begin, end = str(index + 1), float(r.scheduled[members].min()), float(r.end[members].max())
         else:
-            name, begin, end = f"{index + 1}: {stage['name']}", stage["start"] * NS_PER_S, stage["end"] * NS_PER_S
+            name, begin, end = f"{index + 1}: {stage.name}", stage.start * NS_PER_S, stage.end * NS_PER_S
         yield GroupMembers(name, (max(begin, span[0]), min(end, span[1])), members, np.ones_like(r.measured))
 
 
@@ -103,8 +103,8 @@ def _turns(turns: Array) -> Iterator[tuple[str, float, float]]:
         yield from ((str(turn), turn, turn) for turn in range(2, min(last, TURNS) + 1))
 
 
-def _servers(servers: Array, run: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
-    urls = (run.get("config") or {}).get("url")
+def _servers(servers: Array, run: RunInfo) -> Iterator[tuple[str, float, float]]:
+    urls = run.config.url
     names = urls if isinstance(urls, list) else []
     for server in np.unique(servers[~np.isnan(servers)]).astype(int).tolist():
         yield f"{server + 1}: {names[server]}" if server < len(names) else str(server + 1), server, server

@@ -8,8 +8,8 @@ they arrive; `*_scheduled` metrics start at the scheduled time, so that a client
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,10 @@ from loadstone.metrics import diagnostics, groups, windows
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.events import ONE, Events
 from loadstone.metrics.groups import GroupMembers
+from loadstone.records import Failure, FailureCause, Resource
 from loadstone.stats.accumulator import Accumulator
 from loadstone.stats.describe import PERCENTILES, describe
-from loadstone.summary import Counts, Metric, Summary, Window
+from loadstone.summary import Counts, Metric, RunInfo, Summary, Window
 from loadstone.units import S_PER_NS, Array, Mask
 
 Values = dict[str, tuple[Array, str]]
@@ -29,36 +30,48 @@ GROUPED = (
 )  # fmt: skip
 
 
-def measure_columns(columns: Columns, run: Mapping[str, Any] | None = None) -> Summary:
+def measure_columns(columns: Columns, run: RunInfo) -> Summary:
     """Return the summary of a run's columns: counts, metrics, rates, windows, groups and diagnostics.
 
-    run: the content of run.json: what was asked for and how the client fared; without it those figures are None.
+    run: what was asked for and how the client fared; an empty one leaves those figures None.
     The server's side, the share of the machine's ceiling and the verdict are added by `results.measure_columns`.
     """
-    run = dict(run or {})
-    config = run.get("config") or {}
-    slos: dict[str, float] = config.get("goodput") or {}
-    more = {name: p / 100 for p in config.get("percentiles") or () if (name := f"p{p:g}") not in PERCENTILES}
+    slos = run.config.goodput
+    more = {name: p / 100 for p in run.config.percentiles or () if (name := f"p{p:g}") not in PERCENTILES}
     span = windows.whole(columns.requests)
     whole = _window(groups.whole(columns.requests, span), columns, slos, more) if span else None
     high = windows.steady(columns.requests, span) if span else None
     steady = _window(groups.steady(columns.requests, high), columns, slos, more) if high else None
     return Summary(
         run=run,
-        counts=_counts(columns, run.get("expected")),
+        counts=_counts(columns, run.expected),
         duration=whole.end - whole.start if whole else None,
         metrics=whole.metrics if whole else {},
         rates=whole.rates if whole else {},
         sources=columns.token_source,
         steady=steady,
-        client=dict(run.get("client") or {}),
+        client=dict(run.client),
         checks=diagnostics.figures(columns, steady),
         groups={
             kind: [_window(part, columns, slos, more, GROUPED) for part in parts]
             for kind, parts in (groups.split(columns, run, span) if span else {}).items()
         },
-        failures=[(kind, text, times) for (kind, text), times in columns.failures.most_common(10)],
+        failures=most_common(columns.failures),
     )
+
+
+def most_common(failures: Counter[Failure]) -> list[tuple[str, str, int]]:
+    """Return the most frequent failures, each with its cause, message and number."""
+    return [(failure.kind, failure.message, times) for failure, times in failures.most_common(10)]
+
+
+def count_lacking(failures: Counter[Failure]) -> dict[Resource, int]:
+    """Count failures by what this machine lacked."""
+    counts = Counter[Resource]()
+    for failure, times in failures.items():
+        if resource := failure.lacking:
+            counts[resource] += times
+    return dict(counts)
 
 
 def _counts(columns: Columns, expected: int | None) -> Counts:
@@ -69,15 +82,16 @@ def _counts(columns: Columns, expected: int | None) -> Counts:
         completed=succeeded + failed,
         succeeded=succeeded,
         failed=failed,
-        empty=errors["empty"],
-        stopped=errors["stopped"],
+        empty=errors[FailureCause.EMPTY],
+        stopped=errors[FailureCause.STOPPED],
         warmup=int(r.warmup.sum()),
         by_error=dict(errors.most_common()),
         cooldown=int(r.cooldown.sum()),
-        cancelled=errors["cancelled"],
+        cancelled=errors[FailureCause.CANCELLED],
         abandoned=int(r.abandoned[r.measured].sum()),
         retried=int(r.superseded.sum()),
         resent=int((r.resent & r.measured).sum()),
+        lacking=count_lacking(columns.failures),
     )
 
 

@@ -19,11 +19,11 @@ def render(summary: Summary) -> str:
 
 
 def _rows(summary: Summary) -> list[Row]:
-    counts, config = summary.counts, summary.run.get("config") or {}
+    counts = summary.counts
     return [
         ("Time taken", _number(summary.duration), "s"),
         ("Expected number of requests", _count(counts.expected), ""),
-        ("Concurrency", _count(config.get("concurrency")), ""),
+        ("Concurrency", _count(summary.run.config.concurrency), ""),
         ("Completed", _count(counts.completed), ""),
         ("Succeed", _count(counts.succeeded), ""),
         ("Failed", _count(counts.failed), ""),

@@ -56,9 +56,9 @@ def of_run(summary: Summary) -> Suite:
     cases = [Case(found.what, _OUTCOMES[found.severity], _reason(found))
              for found in examine(summary)]  # fmt: skip
     cases += _error_rate(summary)
-    label = (summary.run.get("config") or {}).get("label")
+    label = summary.run.config.label
     name = f"loadstone check {label}" if label else "loadstone check"
-    return Suite(name, cases, _figures(summary), summary.run.get("began"), summary.duration)
+    return Suite(name, cases, _figures(summary), summary.run.began, summary.duration)
 
 
 def draw(suites: Sequence[Suite]) -> str:
@@ -80,7 +80,7 @@ def _reason(found: Finding) -> str:
 
 def _error_rate(summary: Summary) -> list[Case]:
     """Return the test for --max-error-rate, which decides the exit status of a run, if it was set."""
-    most, counts = (summary.run.get("config") or {}).get("max_error_rate", 1.0), summary.counts
+    most, counts = summary.run.config.max_error_rate, summary.counts
     if most >= 1:
         return []
     reason = f"{counts.failed} of {counts.completed} requests failed (limit {most:g})"

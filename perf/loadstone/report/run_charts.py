@@ -40,7 +40,7 @@ def _ecdf(summary: Summary, name: str, curve: Curve) -> Chart:
     marks = [
         Mark(value * MS, label) for field, label in _MARKS.items() if (value := getattr(metric, field)) is not None
     ]
-    limit = ((summary.run.get("config") or {}).get("goodput") or {}).get(name)
+    limit = (summary.run.config.goodput).get(name)
     if limit is not None:
         marks.append(Mark(limit * MS, "SLO"))
     low = _least(curve) if wide else 0.0

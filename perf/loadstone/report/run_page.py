@@ -63,11 +63,10 @@ def page(summary: Summary, data: ChartData | None, server: Times | None = None) 
     if window := summary.steady:
         note = f"{steady_span(window)}."
         steady = _distribution("Distributions, steady window", "steady.metrics", window.metrics, names, note)
-    config = summary.run.get("config") or {}
     settings = Table(
         "",
         ["setting", "value"],
-        [[name, _json(value)] for name, value in config.items() if value not in (None, {}, [])],
+        [[name, _json(value)] for name, value in summary.run.settings.items() if value not in (None, {}, [])],
         "Settings that are not in this table were not set and have no default.",
     )
 
@@ -86,9 +85,9 @@ def page(summary: Summary, data: ChartData | None, server: Times | None = None) 
 
     # The title says what was run, and when.
     run = summary.run
-    label = (run.get("config") or {}).get("label") or "Load test"
-    model = " and ".join(run.get("models") or [run.get("model") or "requests"])
-    began = str(run.get("began") or "").replace("T", " ")[:16]
+    label = run.config.label or "Load test"
+    model = " and ".join(map(str, run.models or [run.model or "requests"]))
+    began = str(run.began or "").replace("T", " ")[:16]
     title = one_line(f"{label}: {model}") + (f", {began}" if began else "")
 
     # A section is shown if a block in it has content.
@@ -183,7 +182,8 @@ def _charts(summary: Summary, data: ChartData, server: Times) -> Iterator[Sectio
 
 
 def _environment(summary: Summary) -> Iterator[Table]:
-    parts = {name: summary.run.get(name) for name in ("host", "versions", "server", "schedule")}
+    run = msgspec.to_builtins(summary.run)
+    parts = {name: run.get(name) for name in ("host", "versions", "server", "schedule")}
     for name, content in {"client": summary.client, **parts}.items():
         if isinstance(content, dict) and content:
             rows = [[key, _json(value)] for key, value in content.items() if value is not None]

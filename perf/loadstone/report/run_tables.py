@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from loadstone.checks.finding import Finding, one_line
 from loadstone.checks.rules import examine, judge
+from loadstone.config.parse import REPLAY
 from loadstone.report import server_tables
 from loadstone.report.page import Table, Tone
 from loadstone.summary import Metric, Summary, Window
@@ -78,7 +79,7 @@ _GROUP_RATES = {
 
 def figures(summary: Summary) -> list[str]:
     """Return the names of the figures that tables of distributions show: mean, percentiles, maximum."""
-    chosen = (summary.run.get("config") or {}).get("percentiles") or _PERCENTILES
+    chosen = summary.run.config.percentiles or _PERCENTILES
     return ["mean", *(f"p{percentile:g}" for percentile in chosen), "max"]
 
 
@@ -92,26 +93,25 @@ def tables(summary: Summary) -> list[Table]:
 
 def _run(summary: Summary) -> Table:
     c, run, sources = summary.counts, summary.run, summary.sources
-    config = run.get("config") or {}
+    config = run.config
 
     # The server: URLs, models, protocol.
-    url = config.get("url") or ("in this process" if config.get("model") else "-")
+    url = config.url or ("in this process" if config.model else "-")
     urls = ", ".join(url) if isinstance(url, list) else url
-    models = run.get("models") or [run.get("model") or "-"]
-    server = f"{urls}, model {' and '.join(models)}, {config.get('api') or '-'}"
+    models = run.models or [run.model or "-"]
+    server = f"{urls}, model {' and '.join(map(str, models))}, {config.api or '-'}"
 
     # Counts.
     expected = "-" if c.expected is None else f"{c.expected:,}"
     extra = [f"{count:,} more for {phase}" for count, phase in ((c.warmup, "warm-up"), (c.cooldown, "cool-down"))
              if count]  # fmt: skip
-    reason = run.get("ended_because")
-    ended = (run.get("ended") or "-") + (f" ({one_line(reason, 400)})" if reason else "")
-    unsent = run.get("unsent_turns")
-    held = run.get("held_back") or {}
-    held_back = ""
-    if held.get("requests"):
-        mean = held["seconds"] / held["requests"]
-        held_back = f"{held['requests']:,} by the limits per minute, {mean:.3g} s on average before they were scheduled"
+    reason = run.ended_because
+    ended = (run.ended or "-") + (f" ({one_line(reason, 400)})" if reason else "")
+    unsent = run.unsent_turns
+    held, held_back = run.held_back, ""
+    if held is not None and held.requests:
+        mean = held.seconds / held.requests
+        held_back = f"{held.requests:,} by the limits per minute, {mean:.3g} s on average before they were scheduled"
     rows = [
         ["server", one_line(server)],
         ["load", _load(summary)],
@@ -132,17 +132,17 @@ def _run(summary: Summary) -> Table:
 
 def _load(summary: Summary) -> str:
     run = summary.run
-    config = run.get("config") or {}
-    limits = "".join(f", at most {config[name]:,.6g} {unit} per minute"
-                     for name, unit in (("rpm", "requests"), ("tpm", "tokens")) if config.get(name))  # fmt: skip
-    cap = (f", at most {config['concurrency']} in flight" if config.get("concurrency") else "") + limits
-    if config.get("rate"):
-        return f"{config['rate']:g} requests/s, {config.get('arrivals')}{cap}"
-    if config.get("stages"):
-        return f"stages {config['stages']}{cap}"
-    if config.get("arrivals") == "replay":
-        return f"recorded times, speed {config.get('speed') or 1:g}{cap}"
-    return f"{config['concurrency']} in flight{limits}" if config.get("concurrency") else "-"
+    config = run.config
+    limits = "".join(f", at most {limit:,.6g} {unit} per minute"
+                     for limit, unit in ((config.rpm, "requests"), (config.tpm, "tokens")) if limit)  # fmt: skip
+    cap = (f", at most {config.concurrency} in flight" if config.concurrency else "") + limits
+    if config.rate:
+        return f"{config.rate:g} requests/s, {config.arrivals}{cap}"
+    if config.stages:
+        return f"stages {config.stages}{cap}"
+    if config.arrivals == REPLAY:
+        return f"recorded times, speed {config.speed or 1:g}{cap}"
+    return f"{config.concurrency} in flight{limits}" if config.concurrency else "-"
 
 
 def _rates(summary: Summary) -> Table:
@@ -168,7 +168,7 @@ def steady_span(steady: Window) -> str:
 
 def _objectives(summary: Summary) -> Table | None:
     """Return the objectives of --goodput with the fraction of judged requests that met each, and all of them."""
-    slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
+    slos: dict[str, float] = summary.run.config.goodput
     if not slos or not summary.metrics:
         return None
     rates = [summary.rates, summary.steady.rates if summary.steady else {}]
@@ -280,9 +280,9 @@ def _client(summary: Summary) -> str:
         ("events that share a read", summary.checks.get("shared_reads"), "{:.1f} %", 1e2),
     ]
     phrases = [f"{name} " + ("-" if v is None else form.format(v * scale)) for name, v, form, scale in figures]
-    if len(workers := run.get("workers") or ()) > 1:
+    if len(workers := run.workers) > 1:
         phrases.append(f"worst of {len(workers)} processes")
-    ceiling = run.get("ceiling") or {}
+    ceiling = run.ceiling or {}
     if ceiling.get("share") is not None:
         at_most = "at most " if ceiling.get("lower_bound") else ""
         phrases.append(f"{at_most}{ceiling['share']:.0%} of this machine's maximum")

@@ -97,16 +97,15 @@ def as_json(runs: Runs) -> str:
 
 def _settings_of(summary: Summary) -> dict[str, Any]:
     run = summary.run
-    config = {name: value for name, value in (run.get("config") or {}).items() if name not in LEFT_OUT}
-    server, host = run.get("server") or {}, run.get("host") or {}
+    config = {name: value for name, value in run.settings.items() if name not in LEFT_OUT}
     environment = {
-        "served model": run.get("model"),
-        "server software": server.get("software"),
-        "client system": host.get("system"),
-        "client cores": host.get("cores"),
-        "client clock": run.get("clock"),
-        "client processes": len(run.get("workers") or ()) or 1,
-        "loadstone": (run.get("versions") or {}).get("loadstone"),
+        "served model": run.model,
+        "server software": run.server and run.server.software,
+        "client system": run.host.system or None,
+        "client cores": run.host.cores,
+        "client clock": run.clock,
+        "client processes": len(run.workers) or 1,
+        "loadstone": run.versions.get("loadstone"),
     }
     return config | environment
 

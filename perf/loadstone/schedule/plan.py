@@ -309,14 +309,15 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
         end = _end(load)
         kept = offsets if end is None else offsets[: offsets.searchsorted(end, "left")]
         return [kept if load.requests is None else kept[: load.warmup + load.requests + load.cooldown]]
+    if load.stages[0].concurrency if load.stages else load.rate is None:
+        return None
     rng = np.random.default_rng([load.seed, _ARRIVALS, *([load.skip] if load.skip else [])])
     process = ArrivalProcess(load.arrivals, rng, load.burstiness, load.rescale)
     if load.stages:
-        return None if load.stages[0].concurrency else process.over_stages(load.stages)
-    if load.rate is None:
-        return None
+        return process.over_stages(load.stages)
 
     # One rate: the number of requests, or as many as fit into the time, whichever are fewer.
+    assert load.rate is not None
     if load.requests is None and load.duration is None:
         raise ConfigError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")
     unmeasured = sum(_unmeasured_at_rate(load, load.rate))

@@ -168,8 +168,8 @@ def run_client(servers: Sequence[Server], cores: Sequence[int] | None, seconds: 
         verdict = msgspec.json.decode((folder / "summary.json").read_bytes())["verdict"]
     started_at = server_start(records, truth) if all(server.pid for server in servers) else None
     if started_at is None:  # servers on another machine have another monotonic clock
-        started_at = datetime.datetime.fromisoformat(run["began"]).timestamp() - time.time() + time.monotonic()
-    return ClientRun(records, truth, samples, started_at, run.get("client") or {}, verdict)
+        started_at = datetime.datetime.fromisoformat(run.began or "").timestamp() - time.time() + time.monotonic()
+    return ClientRun(records, truth, samples, started_at, run.client, verdict)
 
 
 def _sample_usage(process: subprocess.Popen[bytes], servers: Sequence[Server], until: float) -> list[UsageSample]:

@@ -51,7 +51,7 @@ def summarize(sources: Sequence[ScrapedSource], columns: Columns, summary: Summa
     if not sent.any() or not scraped:
         return None
     load = (float(requests.sent[sent].min()) * S_PER_NS, float(requests.end[sent].max()) * S_PER_NS)
-    pattern = (summary.run.get("config") or {}).get("scrape_name")
+    pattern = summary.run.config.scrape_name
     metrics = [SourceMetrics(source, load, pattern) for source in scraped]
 
     # Each source, over the client's windows.
@@ -125,8 +125,8 @@ def _compare_counts(
     count is a range. The tokens of failures are unknown.
     """
     # Choices of a request, each of which a server counts.
-    config = summary.run.get("config") or {}
-    requested = config.get("choices") or (config.get("extra_body") or {}).get("n")
+    config = summary.run.config
+    requested = config.choices or config.extra_body.get("n")
     choices = requested if isinstance(requested, int) and requested > 0 else 1
 
     requests = columns.requests

@@ -6,10 +6,12 @@ from that file alone, as after `loadstone run`.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from loadstone import results
 from loadstone.engine import lost_requests, run_folder
@@ -49,13 +51,13 @@ def finish(request: FinishRequest) -> int:
 
     run = run_folder.load_run(folder.path)
     if request.users is not None:
-        run["config"]["concurrency"] = request.users or None
-    folder.write_json(run_folder.RUN, run | request.run_fields)
+        run = replace(run, config=dataclasses.replace(run.config, concurrency=request.users or None))
+    folder.write_json(run_folder.RUN, replace(run, idle=request.idle, **msgspec.structs.asdict(request.ending)))
 
     summary = results.write_results(folder, request.config.tokenizer, request.config.html)
     show.show(summary, show.view_of(request.view), page=lambda: results.saved_page(folder.path))
     notice(f"results are in {folder.path}")
-    for sentence in request.run_fields["lost"]:
+    for sentence in request.ending.lost:
         notice(sentence)
     return Result(summary, folder.path).exit_status(request.config, notice)
 

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from loadstone.engine import progress_digest
-from loadstone.engine.worker_messages import Progress
+from loadstone.engine.progress_digest import Progress
 from loadstone.metrics.columns import NOT_COMPLETED
 
 # Name and method of the entry of all requests, and the method of the entries of times.

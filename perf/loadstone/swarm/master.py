@@ -25,6 +25,7 @@ from loadstone.errors import UsageError
 from loadstone.host import child_process
 from loadstone.live.stop_conditions import StopConditions
 from loadstone.server_metrics.process import ScrapeProcess
+from loadstone.summary import EndReason
 from loadstone.swarm import messages, outcome, settings, startup
 from loadstone.swarm.channel import MessageChannel, log
 from loadstone.swarm.members import Members
@@ -60,7 +61,7 @@ class Run:
         self.origin = 0
         self.users = 0
         self.stop: messages.StopSending | None = None
-        self.stop_reason: str | None = None
+        self.stop_reason: EndReason | None = None
         self.stop_conditions: StopConditions | None = None
         self.scraper: ScrapeProcess | None = None
         self.idle: list[str] = []
@@ -260,7 +261,7 @@ class Master:
                 gevent.spawn(self._end_test)
                 return
 
-    def _on_stop_condition(self, run: Run, reason: str) -> None:
+    def _on_stop_condition(self, run: Run, reason: EndReason) -> None:
         """End the test: --stop-error-rate or --stop-saturated is met."""
         run.stop_reason = reason
         gevent.spawn(self._end_test)
@@ -343,7 +344,7 @@ class Master:
         if self._options.headless:
             gevent.spawn(self._environment.runner.quit)
 
-    def _finish(self, run: Run, plan: PreparedPlan, stop_reason: str) -> int:
+    def _finish(self, run: Run, plan: PreparedPlan, stop_reason: EndReason) -> int:
         """Run finish.py in a process of its own, which prints the report. Return the exit status."""
         user_driven = not settings.plan_driven(run.config)
         explanation = run.stop_conditions.reason if run.stop_conditions is not None else None
@@ -361,14 +362,15 @@ class Master:
             for shard in member.shards
             if not shard.complete and (shard.result is None or plan.open)
         ]
-        fields = outcome.run_fields(run.members, stop_reason, explanation, run.origin)
+        ending = outcome.run_ending(run.members, stop_reason, explanation, run.origin)
         finish_request = FinishRequest(
             config=run.config,
             folder=plan.folder,
             spec_folder=run.spec_folder.name,
             view=self._view,
             lost_processes=lost,
-            run_fields=fields | ({"idle": run.idle} if run.idle else {}),
+            ending=ending,
+            idle=run.idle,
             users=run.users if user_driven else None,
         )
         message = msgspec.json.encode(finish_request)

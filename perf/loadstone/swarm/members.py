@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from loadstone.engine.worker_messages import WorkerResult
+from loadstone.engine.worker import WorkerResult
 from loadstone.swarm import clock_sync, messages
 from loadstone.swarm.record_batches import Inbox
 from loadstone.units import NS_PER_S

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from loadstone.engine.worker_messages import Progress, WorkerResult, WorkerSpec
+from loadstone.engine.progress_digest import Progress
+from loadstone.engine.worker import WorkerResult
+from loadstone.engine.worker_messages import WorkerSpec
+from loadstone.summary import EndReason
 from loadstone.swarm.record_batches import StreamDigest
 
 # Locust's name for all of these messages.
@@ -163,7 +166,7 @@ class StreamEnd(SwarmMessage, frozen=True, kw_only=True):
 class StopSending(SwarmMessage, frozen=True, kw_only=True):
     """To a worker: send no more requests; those in flight have `grace` seconds to end."""
 
-    reason: str
+    reason: EndReason
     grace: float
 
 

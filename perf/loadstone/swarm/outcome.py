@@ -7,21 +7,35 @@ from typing import Any
 from msgspec import Struct
 
 from loadstone.engine import run_metadata
-from loadstone.engine.worker_messages import WorkerResult
+from loadstone.engine.worker import WorkerResult
 from loadstone.host.client_health import worst_client
+from loadstone.summary import ClockInfo, EndReason
 from loadstone.swarm import clock_sync
 from loadstone.swarm.members import Members
 
 # `ended` of a run that lost records: the same as when a worker process of `loadstone run` dies.
-LOST = "worker"
+LOST = EndReason.WORKER
 
 # The sentence for each value of `ended`.
 REASON_TEXTS = {
-    "done": "everything that was planned has been sent",
-    "duration": "the time given, by Locust or by --duration, was over",
-    "stages": "the stages were over",
-    "interrupted": "stopped by the operator before the end of the plan",
+    EndReason.DONE: "everything that was planned has been sent",
+    EndReason.DURATION: "the time given, by Locust or by --duration, was over",
+    EndReason.STAGES: "the stages were over",
+    EndReason.INTERRUPTED: "stopped by the operator before the end of the plan",
 }
+
+
+class RunEnding(Struct, frozen=True, kw_only=True):
+    """What the end of a run adds to run.json. The fields are those of RunInfo."""
+
+    ended: EndReason
+    ended_because: str
+    unsent_turns: int
+    ended_at: str
+    client: dict[str, float | None]
+    workers: list[dict[str, Any]]
+    clocks: list[ClockInfo]
+    lost: list[str]
 
 
 class StopContext(Struct, frozen=True, kw_only=True):
@@ -34,22 +48,22 @@ class StopContext(Struct, frozen=True, kw_only=True):
     timed: Locust's --run-time had passed.
     """
 
-    stop_condition: str | None
+    stop_condition: EndReason | None
     over: bool
     endless: bool
     interrupted: bool
     timed: bool
 
 
-def end_reason(context: StopContext) -> str:
+def end_reason(context: StopContext) -> EndReason:
     """Return `ended` of run.json for the processes that have not ended by themselves."""
     if context.stop_condition is not None:
         return context.stop_condition
     if context.over:
-        return "done"
+        return EndReason.DONE
     if context.interrupted:
-        return "interrupted"
-    return "duration" if context.endless or context.timed else "interrupted"
+        return EndReason.INTERRUPTED
+    return EndReason.DURATION if context.endless or context.timed else EndReason.INTERRUPTED
 
 
 class StopDeadline:
@@ -67,8 +81,8 @@ class StopDeadline:
         return now - self._since > self._seconds
 
 
-def run_fields(members: Members, stop_reason: str, explanation: str | None, origin: int) -> dict[str, Any]:
-    """Return the fields that the end of a run adds to run.json.
+def run_ending(members: Members, stop_reason: EndReason, explanation: str | None, origin: int) -> RunEnding:
+    """Return what the end of a run adds to run.json.
 
     stop_reason: of the StopSending message.
     explanation: a sentence, if a stop condition has ended the run.
@@ -77,7 +91,7 @@ def run_fields(members: Members, stop_reason: str, explanation: str | None, orig
     lost = list(members.loss_sentences(origin))
     results: list[WorkerResult] = []
     workers: list[dict[str, Any]] = []
-    clocks: list[dict[str, Any]] = []
+    clocks: list[ClockInfo] = []
     for member in members:
         # Client health, of each process that has ended and not died.
         for shard in member.shards:
@@ -88,15 +102,16 @@ def run_fields(members: Members, stop_reason: str, explanation: str | None, orig
         # Offset, error and drift of the machine's clock.
         if member.clock_before is not None:
             offset = clock_sync.summary(member.clock_before, member.clock_after)
-            clocks.append({"worker": member.name, "host": member.host, **offset})
-    ended = next((result.ended for result in results if result.ended != "done"), "done" if results else stop_reason)
-    return {
-        "ended": LOST if lost else ended,
-        "ended_because": "; ".join(lost) if lost else explanation or REASON_TEXTS.get(ended, ended),
-        "unsent_turns": sum(result.unsent_turns for result in results),
-        "ended_at": run_metadata.now(),
-        "client": worst_client([result.client for result in results]) if results else {},
-        "workers": workers,
-        "clocks": clocks,
-        "lost": lost,
-    }
+            clocks.append(ClockInfo(worker=member.name, host=member.host, **offset))
+    ends = [result.ended for result in results]
+    ended = next((end for end in ends if end is not EndReason.DONE), EndReason.DONE) if ends else stop_reason
+    return RunEnding(
+        ended=LOST if lost else ended,
+        ended_because="; ".join(lost) if lost else explanation or REASON_TEXTS.get(ended, ended),
+        unsent_turns=sum(result.unsent_turns for result in results),
+        ended_at=run_metadata.now(),
+        client=worst_client([result.client for result in results]) if results else {},
+        workers=workers,
+        clocks=clocks,
+        lost=lost,
+    )

@@ -52,12 +52,11 @@ async def prepare(request: PrepareRequest) -> PreparedPlan:
     async with engine_prepare.open_run(config, output.notice) as run:
         pages = await discovery.find_pages(run.config, run.api, output.notice)
         folder = run_folder.RunFolder(path)
-        head = run_metadata.describe_run(run) | {
-            "digest": loadtest.write_plan(run, folder, secrets.find_secrets(run.config))
-        }
-        head["ceiling"] = None  # it would be the master's, which sends nothing
-        if endless:
-            head["config"]["duration"] = None
+        digest = loadtest.write_plan(run, folder, secrets.find_secrets(run.config))
+        head = run_metadata.describe_run(run, digest)
+        settings = dataclasses.replace(head.config, duration=None) if endless else head.config
+        # The ceiling would be the master's, which sends nothing.
+        head = msgspec.structs.replace(head, config=settings, ceiling=None)
         folder.write_json(run_folder.RUN, head)
         partitions = await asyncio.to_thread(_write_specs, run, request)
     closed = run.plan.offsets is None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import Struct
 
 from loadstone.config.schema import Config
 from loadstone.server_metrics.process import ScrapeSpec
+from loadstone.swarm.outcome import RunEnding
 
 
 class PrepareRequest(Struct, frozen=True, kw_only=True):
@@ -69,7 +68,7 @@ class FinishRequest(Struct, frozen=True, kw_only=True):
     folder: run folder.
     spec_folder: as of PrepareRequest.
     view: format of the printed report.
-    run_fields: fields to add to run.json.
+    ending: what the end adds to run.json. idle: workers that joined too late to take part.
     users: highest number of users; None if the plan determined the concurrency.
     """
 
@@ -78,5 +77,6 @@ class FinishRequest(Struct, frozen=True, kw_only=True):
     spec_folder: str
     view: str
     lost_processes: list[LostProcess]
-    run_fields: dict[str, Any]
+    ending: RunEnding
+    idle: list[str]
     users: int | None = None

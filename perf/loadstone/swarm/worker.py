@@ -15,7 +15,8 @@ import gevent
 import msgspec
 import numpy
 
-from loadstone.engine.worker_messages import Progress, SetConcurrency, StartSignal, Stop
+from loadstone.engine.progress_digest import Progress
+from loadstone.engine.worker_messages import SetConcurrency, StartSignal, Stop
 from loadstone.errors import UsageError
 from loadstone.swarm import messages, settings
 from loadstone.swarm.channel import MessageChannel, log

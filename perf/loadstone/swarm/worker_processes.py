@@ -16,13 +16,13 @@ from gevent.event import Event
 from gevent.os import make_nonblocking, nb_read, nb_write
 from gevent.queue import Queue
 
+from loadstone.engine.progress_digest import Progress
+from loadstone.engine.worker import WorkerResult
 from loadstone.engine.worker_messages import (
     FrameSplitter,
-    Progress,
     Ready,
     Refusal,
     ToWorker,
-    WorkerResult,
     WorkerSpec,
     decode_from_worker,
     encode_frame,

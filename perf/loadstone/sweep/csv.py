@@ -49,7 +49,7 @@ def columns(sweep: Sweep) -> list[str]:
 def status(point: MeasuredPoint, summary: Summary | None) -> str:
     """Return how a run ended, or why there is none."""
     if summary is not None:
-        return str(summary.run.get("ended"))
+        return str(summary.run.ended)
     return f"failed: {point.failed}" if point.failed else "not run"
 
 

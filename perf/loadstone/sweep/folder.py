@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from loadstone import results
+from loadstone.config.schema import Config
 from loadstone.engine import run_folder
 from loadstone.errors import DataError, UsageError
 from loadstone.report.json import to_json
-from loadstone.summary import Summary
+from loadstone.summary import EndReason, Summary
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.slo_search import SearchResult
 
@@ -75,10 +75,10 @@ def move_unfinished(path: Path, point: str) -> list[Path]:
     return moved
 
 
-def all_runs(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+def all_runs(path: Path) -> Iterator[tuple[Config, int]]:
     """Yield the configuration of every run in a sweep's folder, finished or not, and the number of its requests."""
     for file in sorted(path.rglob(run_folder.RUN)):
-        yield run_folder.load_run(file.parent).get("config") or {}, count_records(file.parent)
+        yield run_folder.load_run(file.parent).config, count_records(file.parent)
 
 
 def _finished(run: Path) -> Summary | None:
@@ -87,7 +87,7 @@ def _finished(run: Path) -> Summary | None:
         summary = results.decode_summary((run / "summary.json").read_bytes())
     except (OSError, msgspec.MsgspecError):
         return None
-    return None if summary.run.get("ended") in (None, "interrupted") else summary
+    return None if summary.run.ended in (None, EndReason.INTERRUPTED) else summary
 
 
 def count_records(run: Path) -> int:

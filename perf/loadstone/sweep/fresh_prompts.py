@@ -5,10 +5,10 @@ Pure. A dataset file continues where the run before stopped; a generator makes n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from loadstone.config.parse import REPLAY
+from loadstone.config.schema import Config
 
 
 class FreshPrompts:
@@ -24,13 +24,12 @@ class FreshPrompts:
         self._used: dict[str, int] = {}
         self._replayed: set[str] = set()
 
-    def add(self, config: Mapping[str, Any], sent: int) -> None:
+    def add(self, config: Config, sent: int) -> None:
         """Add a run that has sent `sent` requests, with its configuration as in run.json."""
-        dataset = str(config.get("dataset"))
-        self._used[dataset] = max(self._used.get(dataset, 0), int(config.get("skip") or 0) + sent)
-        self._seed = max(self._seed, int(config.get("seed") or 0) + 1)
-        if config.get("arrivals") == REPLAY:
-            self._replayed.add(dataset)
+        self._used[config.dataset] = max(self._used.get(config.dataset, 0), config.skip + sent)
+        self._seed = max(self._seed, config.seed + 1)
+        if config.arrivals == REPLAY:
+            self._replayed.add(config.dataset)
 
     def settings_for(self, dataset: str, generated: bool) -> dict[str, Any]:
         """Return the settings of the next run; none for recorded times, which belong to their prompts."""

@@ -138,7 +138,7 @@ def _notes(sweep: Sweep) -> Iterator[Prose]:
     for point in sweep.points:
         for what in dict.fromkeys(d.what for run in point.runs if run.verdict for d in run.verdict.doubts):
             doubts.setdefault(what, []).append(describe(point.settings))
-        if any((run.run.get("schedule") or {}).get("repeats") for run in point.runs):
+        if any(run.run.schedule.repeats for run in point.runs):
             repeating.append(describe(point.settings))
     if doubts:
         text = "; ".join(f"{what} ({_some(names)})" for what, names in doubts.items())

@@ -72,7 +72,7 @@ def rates_under_load(run: Summary) -> Mapping[str, float | None]:
     many in flight is one of many arrivals.
     """
     steady = run.steady
-    if steady is None or (run.run.get("schedule") or {}).get("loop") == "open":
+    if steady is None or run.run.schedule.loop == "open":
         return run.rates
     ended = (steady.rates.get("qps") or 0.0) * (steady.end - steady.start)
     return steady.rates if ended >= (steady.rates.get("concurrency") or 0.0) else run.rates

@@ -94,7 +94,7 @@ class SweepRun:
                 summary = self._run(next_run, run_once)
             except KeyboardInterrupt:
                 return "interrupted"
-            if summary is not None and summary.run.get("ended") == "interrupted":
+            if summary is not None and summary.run.ended == "interrupted":
                 return "interrupted"
             runs += 1
         return "done"
@@ -114,7 +114,7 @@ class SweepRun:
             self._add_point(point)
             config = self._config_of(next_run)
             summary = run_once(config)
-            self._prompts.add(summary.run.get("config") or {}, folder.count_records(Path(config.output or "")))
+            self._prompts.add(summary.run.config, folder.count_records(Path(config.output or "")))
         except UsageError as exc:
             if not any(known.runs or known.failed for known in self.sweep.points):
                 # Nothing has been run, so nothing is left behind.

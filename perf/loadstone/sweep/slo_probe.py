@@ -116,7 +116,7 @@ class Probe(Struct, frozen=True):
 
 def read_evidence(columns: Columns, summary: Summary, objectives: Sequence[Objective]) -> Evidence:
     """Return what a run shows. `columns` and `summary` are of the same records."""
-    r, open_loop = columns.requests, (summary.run.get("schedule") or {}).get("loop") == "open"
+    r, open_loop = columns.requests, summary.run.schedule.loop == "open"
     sent = r.sent[~np.isnan(r.sent)]
     seconds = float(sent.max() - sent.min()) * S_PER_NS if len(sent) else 0.0
     return Evidence(
@@ -247,7 +247,7 @@ def _violations(columns: Columns, summary: Summary, objective: Objective) -> tup
         return ~r.ok[rows], np.zeros(0)
     if objective.metric == "attainment":
         # None where it is unknown for some requests whether they meet the objectives of --goodput.
-        slos: dict[str, float] = (summary.run.get("config") or {}).get("goodput") or {}
+        slos: dict[str, float] = summary.run.config.goodput
         met = meets_all(r, slos, r.measured & r.ok)
         return None if met is None else ~met[rows], np.zeros(0)
     if objective.metric not in values or objective.figure not in PERCENTILES:

@@ -26,7 +26,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from loadstone.errors import ConfigError
-from loadstone.records import Failure
+from loadstone.records import Failure, FailureCause
 from loadstone.transport import Clock, Exchange, Options, Request, Target, TransportError
 from loadstone.transport.common import (
     AGENT,
@@ -114,7 +114,7 @@ class Aiohttp:
             elif isinstance(exc, aiohttp.ConnectionTimeoutError):
                 failure = connect_timeout_failure(self._options.connect_timeout)
             else:
-                failure = Failure("connect", f"{display_address(self._target)}: {exc}")
+                failure = Failure(FailureCause.CONNECT, f"{display_address(self._target)}: {exc}")
                 for kind, describe in _FAILURES:
                     if isinstance(exc, kind):
                         failure = describe(exc, self._target)
@@ -343,19 +343,25 @@ def _hook(
 
 
 def _not_http(exc: Any, _target: Target) -> Failure:
-    return Failure("protocol", f"the answer is not HTTP/1.1: {exc.message.partition(chr(10))[0].rstrip(':')}")
+    return Failure(
+        FailureCause.PROTOCOL, f"the answer is not HTTP/1.1: {exc.message.partition(chr(10))[0].rstrip(':')}"
+    )
 
 
 def _not_resolved(exc: Any, _target: Target) -> Failure:
-    return Failure("connect", f"the host name {exc.host} does not resolve: {exc.os_error.strerror or exc.os_error}")
+    return Failure(
+        FailureCause.CONNECT, f"the host name {exc.host} does not resolve: {exc.os_error.strerror or exc.os_error}"
+    )
 
 
 def _no_proxy(exc: Any, _target: Target) -> Failure:
-    return Failure("connect", f"the proxy {connect_failure(exc.os_error, Target(exc.host, exc.port)).message}")
+    return Failure(
+        FailureCause.CONNECT, f"the proxy {connect_failure(exc.os_error, Target(exc.host, exc.port)).message}"
+    )
 
 
 def _no_tunnel(exc: Any, _target: Target) -> Failure:
-    return Failure("connect", f"the proxy refused the tunnel: {exc.status} {exc.message}")
+    return Failure(FailureCause.CONNECT, f"the proxy refused the tunnel: {exc.status} {exc.message}")
 
 
 # The failure for each type of exception; sub-classes come before their bases.

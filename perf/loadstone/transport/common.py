@@ -8,7 +8,7 @@ import socket
 import ssl
 import struct
 
-from loadstone.records import NO_FREE_PORT, TOO_MANY_FILES, Failure
+from loadstone.records import Failure, FailureCause, Resource
 from loadstone.transport import Target
 from loadstone.version import __version__
 
@@ -30,10 +30,16 @@ _REASONS = {
     errno.EHOSTUNREACH: "no route to the host",
     errno.ENETUNREACH: "network unreachable",
     errno.ENOENT: "no such socket",
-    errno.EMFILE: f"{TOO_MANY_FILES}; raise the limit with ulimit -n",
-    errno.ENFILE: f"{TOO_MANY_FILES} on this machine",
-    errno.EADDRNOTAVAIL: f"{NO_FREE_PORT}; use more client addresses or fewer connections",
+    errno.EMFILE: "too many open files; raise the limit with ulimit -n",
+    errno.ENFILE: "too many open files on this machine",
+    errno.EADDRNOTAVAIL: "no local port is free; use more client addresses or fewer connections",
     errno.EACCES: "permission denied",
+}
+# What this machine lacks, by the error.
+_LACKING = {
+    errno.EMFILE: Resource.OPEN_FILES,
+    errno.ENFILE: Resource.OPEN_FILES,
+    errno.EADDRNOTAVAIL: Resource.LOCAL_PORTS,
 }
 
 
@@ -62,26 +68,27 @@ def connect_failure(exc: OSError, target: Target) -> Failure:
             reason = (exc.reason or str(exc)).replace("_", " ").lower()
             if "wrong version" in reason or "http request" in reason:
                 reason += "; is it a plain http:// server?"
-        return Failure("tls", f"TLS with {display_address(target)} failed: {reason}")
+        return Failure(FailureCause.TLS, f"TLS with {display_address(target)} failed: {reason}")
     if isinstance(exc, socket.gaierror):
-        return Failure("connect", f"the host name {target.host} does not resolve: {exc.strerror or exc}")
+        return Failure(FailureCause.CONNECT, f"the host name {target.host} does not resolve: {exc.strerror or exc}")
     reason = _REASONS.get(exc.errno or 0) or exc.strerror or str(exc) or type(exc).__name__
     if target.secure and isinstance(exc, ConnectionError) and exc.errno != errno.ECONNREFUSED:
-        return Failure("tls", f"TLS with {display_address(target)} failed: {reason}")
-    return Failure("connect", f"{display_address(target)}: {reason}")
+        return Failure(FailureCause.TLS, f"TLS with {display_address(target)} failed: {reason}")
+    message = f"{display_address(target)}: {reason}"
+    return Failure(FailureCause.CONNECT, message, _LACKING.get(exc.errno or 0))
 
 
 def connect_timeout_failure(seconds: float) -> Failure:
     """Return the failure of a connection that was not open after `seconds`."""
-    return Failure("timeout", f"no connection after {seconds:g} s (--connect-timeout)")
+    return Failure(FailureCause.TIMEOUT, f"no connection after {seconds:g} s (--connect-timeout)")
 
 
 def connection_lost_failure(before_answer: bool, reset: bool) -> Failure:
     """Return the failure of a connection that was closed before any byte of the response, or inside it."""
     how = "connection reset by the server" if reset else "the server closed the connection"
     if before_answer:
-        return Failure("connect", f"{how} before it answered")
-    return Failure("truncated", f"{how} inside the answer")
+        return Failure(FailureCause.CONNECT, f"{how} before it answered")
+    return Failure(FailureCause.TRUNCATED, f"{how} inside the answer")
 
 
 def is_keep_alive_race(sent: int | None, closed: int, round_trip: int) -> bool:

@@ -14,7 +14,7 @@ from typing import cast
 
 import httptools
 
-from loadstone.records import ArrivalClock, Failure
+from loadstone.records import ArrivalClock, Failure, FailureCause
 from loadstone.transport import Exchange, TransportError
 from loadstone.transport.common import connection_lost_failure, is_keep_alive_race, shortest_round_trip
 from loadstone.transport.kernel_socket import KernelSocketTransport
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
-            garbage = TransportError(Failure("protocol", f"the answer is not HTTP/1.1: {exc}"))
+            garbage = TransportError(Failure(FailureCause.PROTOCOL, f"the answer is not HTTP/1.1: {exc}"))
             self._surplus = True
         except httptools.HttpParserUpgrade:  # no upgrade was requested; the response ends with its head
             self._surplus = True

@@ -12,8 +12,9 @@ from typing import Any
 
 from loadstone.errors import ConfigError, UsageError
 from loadstone.evals.lm_eval.scoring import HarnessScorer
-from loadstone.evals.requests.build import EvalRequest, Form, Item, TaskOptions
-from loadstone.evals.requests.request_id import RequestId
+from loadstone.evals.requests.build import Item
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, RequestId
+from loadstone.evals.settings import Eval
 from loadstone.samples import Question, Sample
 from loadstone.tasks.spec import Data, Filter, Generation, HarnessTask, Likelihood, Mode
 
@@ -62,12 +63,12 @@ class LmEvalTask:
         config: Fields = json.loads(json.dumps(self._task.dump_config(), default=str))
         return config
 
-    def items(self, options: TaskOptions, form: Form) -> list[Item]:
+    def items(self, settings: Eval, answer_mode: AnswerMode) -> list[Item]:
         """Build the items with their requests. Raises UsageError."""
-        if self._task.OUTPUT_TYPE == "loglikelihood_rolling" and form == "messages":
+        if self._task.OUTPUT_TYPE == "loglikelihood_rolling" and answer_mode.form == "messages":
             raise ConfigError(f"lm-eval:{self.name} measures a whole text, which no chat can: say --api completions")
-        self._build_instances(options, form)
-        passes = int(self._task.config.repeats) if self._joint_passes else options.repeat
+        self._build_instances(settings, answer_mode)
+        passes = int(self._task.config.repeats) if self._joint_passes else settings.repeat or 1
         items: list[Item] = []
         for doc_id, instances in self._instances.items():
             doc = instances[0].doc
@@ -80,8 +81,8 @@ class LmEvalTask:
             )
             requests: list[list[EvalRequest]] = []
             for number, instance in enumerate(instances):
-                ids = [RequestId(f"{self.name}:{doc_id}", number, attempt) for attempt in range(passes)]
-                requests.append([self._request(request_id, instance, form, options.gen) for request_id in ids])
+                ids = [RequestId(self.name, doc_id, number, attempt) for attempt in range(passes)]
+                requests.append([self._request(request_id, instance, answer_mode, settings.gen) for request_id in ids])
             items.append(Item(sample, requests))
         return items
 
@@ -91,25 +92,25 @@ class LmEvalTask:
             return {}
         return generation_settings(self._task.config.generation_kwargs or {}, gen)
 
-    def _build_instances(self, options: TaskOptions, form: Form) -> None:
+    def _build_instances(self, settings: Eval, answer_mode: AnswerMode) -> None:
         """Have lm-eval build its instances, and sort them by doc_id."""
-        task, limit = self._task, options.limit
-        if options.num_fewshot is not None and task.get_config("num_fewshot") != 0:
-            task.set_config("num_fewshot", options.num_fewshot)
+        task, limit, messages = self._task, settings.limit, answer_mode.form == "messages"
+        if settings.num_fewshot is not None and task.get_config("num_fewshot") != 0:
+            task.set_config("num_fewshot", settings.num_fewshot)
         task.set_fewshot_seed(SEED)
         if limit is not None:
             limit = math.ceil(self.original * limit) if limit < 1 else int(limit)
-        ids = None if options.ids is None else sorted(options.ids)
+        ids = sorted(settings.samples[self.name]) if self.name in settings.samples else None
         if ids and ids[-1] >= self.original:
             raise ConfigError(f"--samples asks {self.name} for {ids[-1]}, but its doc_ids are 0 to {self.original - 1}")
         try:
             task.build_all_requests(
                 limit=limit,
                 samples=ids,
-                system_instruction=options.system,
-                apply_chat_template=form == "messages",
-                fewshot_as_multiturn=options.multiturn,
-                chat_template=_messages_as_json if form == "messages" else None,
+                system_instruction=settings.system,
+                apply_chat_template=messages,
+                fewshot_as_multiturn=settings.multiturn,
+                chat_template=_messages_as_json if messages else None,
             )
         except Exception as exc:  # a task is a program, and its data may be anywhere
             raise UsageError(f"lm-eval cannot put together {self.name}: {type(exc).__name__}: {exc}") from exc
@@ -121,20 +122,20 @@ class LmEvalTask:
         for instances in self._instances.values():
             instances.sort(key=lambda instance: instance.idx)
 
-    def _request(self, request_id: RequestId, instance: Any, form: Form, gen: Mapping[str, Any]) -> EvalRequest:
+    def _request(
+        self, request_id: RequestId, instance: Any, answer_mode: AnswerMode, gen: Mapping[str, Any]
+    ) -> EvalRequest:
         """Return the request of an instance."""
-        name, attempt = str(request_id), request_id.attempt
         if instance.request_type == "loglikelihood_rolling":
-            text = instance.args[0]
-            return EvalRequest(id=name, mode="loglikelihood", prompt="", continuation=text, attempt=attempt)
+            return EvalRequest(id=request_id, answer_mode=answer_mode, prompt="", continuation=instance.args[0])
         context, argument = instance.args
-        prompt: Any = json.loads(context) if form == "messages" and context else context
+        prompt: Any = json.loads(context) if answer_mode.form == "messages" and context else context
         if instance.request_type == "loglikelihood":
-            return EvalRequest(id=name, mode="loglikelihood", prompt=prompt, continuation=argument, attempt=attempt)
+            return EvalRequest(id=request_id, answer_mode=answer_mode, prompt=prompt, continuation=argument)
         settings = generation_settings(argument, gen)
         if settings.get("temperature"):
-            settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
-        return EvalRequest(id=name, mode="generation", prompt=prompt, settings=settings, attempt=attempt)
+            settings = {**settings, "seed": settings.get("seed", SEED) + request_id.attempt}
+        return EvalRequest(id=request_id, answer_mode=answer_mode, prompt=prompt, settings=settings)
 
     def _spec(self) -> HarnessTask:
         """Return the task as far as the rest of Loadstone needs it: its name, how it is answered, what counts."""

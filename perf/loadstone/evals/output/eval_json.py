@@ -15,7 +15,7 @@ from msgspec import Struct
 from loadstone.engine import run_folder, run_metadata
 from loadstone.errors import DataError
 from loadstone.evals.requests.answers import Response
-from loadstone.evals.requests.mode import AnswerMode
+from loadstone.evals.requests.eval_request import AnswerMode, RequestId
 from loadstone.evals.requests.task_run import TaskRun
 from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval, differing_settings
@@ -114,7 +114,9 @@ def write(folder: Path, state: EvalState) -> None:
     run_folder.RunFolder(folder, new=False).write_json(EVAL, state)
 
 
-def count_requests(ids: Iterable[str], answers: Mapping[str, Response]) -> tuple[dict[str, int], dict[str, int]]:
+def count_requests(
+    ids: Iterable[RequestId], answers: Mapping[RequestId, Response]
+) -> tuple[dict[str, int], dict[str, int]]:
     """Return counts of requests by outcome, and of failures by kind. ids: of all requests."""
     counts = dict.fromkeys(("wanted", "answered", "failed", "unsent", "cached"), 0)
     failures: dict[str, int] = {}

@@ -78,8 +78,8 @@ def sanitize(model: str) -> str:
 
 
 def samples_name(task: str, when: str) -> str:
-    """Return the name of a task's samples file."""
-    return f"samples_{task}_{when}.jsonl"
+    """Return the name of a task's samples file. A `/` in the name of the task is `%2F` in it."""
+    return f"samples_{task.replace('/', '%2F')}_{when}.jsonl"
 
 
 def results_name(when: str) -> str:
@@ -90,7 +90,7 @@ def results_name(when: str) -> str:
 def task_of(name: str) -> str | None:
     """Return the task in the name of a samples file, None for another name."""
     match = re.fullmatch(r"samples_(.+)_\d{4}-\d\d-\d\dT[\d.:-]+\.jsonl", name)
-    return match.group(1) if match else None
+    return match.group(1).replace("%2F", "/") if match else None
 
 
 def sample_lines(setup: TaskSetup, item: ItemResponses, scores: Sequence[Score]) -> Iterator[dict[str, Any]]:

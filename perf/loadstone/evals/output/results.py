@@ -28,9 +28,9 @@ from loadstone.scorers.base import Scorer
 from loadstone.tasks.spec import Group
 
 ITEMS = "items.csv"
-JudgedItem = tuple[ItemResponses, list[Score]]
+ScoredItem = tuple[ItemResponses, list[Score]]
 # A task and its responses; with their scores if the task's own scorers did not make them.
-TaskResponses = tuple[TaskSetup, Iterable[ItemResponses | JudgedItem]]
+TaskResponses = tuple[TaskSetup, Iterable[ItemResponses | ScoredItem]]
 
 
 def file_time(now: datetime) -> str:
@@ -102,7 +102,7 @@ def build_evaluation(
 
 def _score_items(
     setup: TaskSetup,
-    items: Iterable[ItemResponses | JudgedItem],
+    items: Iterable[ItemResponses | ScoredItem],
     tally: aggregate.TaskTally,
     rows: items_csv.Writer,
     run_code: Scorer | None,

@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from loadstone.engine import run_folder
 from loadstone.evals.requests import loglikelihood
-from loadstone.evals.requests.build import EvalRequest, Item, cut_at_stop
+from loadstone.evals.requests.build import Item, cut_at_stop
+from loadstone.evals.requests.eval_request import EvalRequest, RequestId
 from loadstone.evals.requests.loglikelihood import MissingLogprobsError
-from loadstone.evals.requests.request_id import RequestId
 from loadstone.records import Record, Usage, from_lines
 from loadstone.samples import ItemResponses
 
@@ -54,39 +54,34 @@ class Response(Struct, frozen=True, kw_only=True):
 
 
 def read(
-    folder: Path, requests: Mapping[str, EvalRequest], on_record: RecordCallback = lambda *_: None
-) -> dict[str, Response]:
+    folder: Path, requests: Iterable[EvalRequest], on_record: RecordCallback = lambda *_: None
+) -> dict[RequestId, Response]:
     """Read the responses, by id of the request, from the records of all runs and of the cache.
 
     A request that failed and was sent again counts by its successful response; one that never succeeded, by its last
     failure.
-    requests: by id; records of others are ignored
+    requests: records of others are ignored
     on_record: called for every record, so that a large file is read only once
     """
-    responses: dict[str, Response] = {}
-    conversations: dict[tuple[str | None, str], dict[int, Response]] = {}
+    by_text = {str(request.id): request for request in requests}
+    responses: dict[RequestId, Response] = {}
+    conversations: dict[tuple[str | None, RequestId], dict[int, Response]] = {}
     for run, record in records(folder):
         on_record(run, record)
-        name = request_of(record)
-        request = requests.get(name)
+        # Records of later turns name the request that started their conversation.
+        later_turn = record.turn is not None and record.turn > 1
+        request = by_text.get((later_turn and record.conversation) or record.prompt)
         if request is None or (record.error is not None and record.error.kind == "stopped"):
             continue
         response: Response | None = from_record(record, request, run)
         if request.later and response is not None:
-            turns = conversations.setdefault((run, name), {})
+            turns = conversations.setdefault((run, request.id), {})
             turns[record.turn or 1] = response
             response = response if record.abandoned else join_turns(request, turns)
-        earlier = responses.get(name)
+        earlier = responses.get(request.id)
         if response is not None and (earlier is None or response.ok or not earlier.ok):
-            responses[name] = response
+            responses[request.id] = response
     return responses
-
-
-def request_of(record: Record) -> str:
-    """Return the id of the record's request; for a later turn, of the request that started its conversation."""
-    if record.turn is None or record.turn <= 1:
-        return record.prompt
-    return str(msgspec.structs.replace(RequestId.parse(record.prompt), turn=1))
 
 
 def join_turns(request: EvalRequest, turns: Mapping[int, Response]) -> Response | None:
@@ -135,7 +130,7 @@ def from_record(record: Record, request: EvalRequest, run: str | None) -> Respon
 
     values: list[ResponseValue] = []
     finish = record.finish
-    if failure is None and request.mode == "generation":
+    if failure is None and request.answer_mode.mode == "generation":
         text = cut_at_stop(record.text or "", request.settings)
         values = [text]
         if text != (record.text or ""):
@@ -154,7 +149,7 @@ def from_record(record: Record, request: EvalRequest, run: str | None) -> Respon
     )
 
 
-def item_responses(items: Iterable[Item], responses: Mapping[str, Response]) -> Iterator[ItemResponses]:
+def item_responses(items: Iterable[Item], responses: Mapping[RequestId, Response]) -> Iterator[ItemResponses]:
     """Yield the responses to each item, in order. A request without a response has failed with `unsent`."""
     unsent = Response(failure="unsent")
     for item in items:
@@ -168,7 +163,7 @@ def item_responses(items: Iterable[Item], responses: Mapping[str, Response]) -> 
             request = passes[0]
             prompt = request.prompt
             context = prompt if isinstance(prompt, str) else msgspec.json.encode(prompt).decode()
-            if request.mode == "letters":
+            if request.answer_mode.mode == "letters":
                 columns += [((context, letter), received, index) for index, letter in enumerate(request.letters)]
             else:
                 argument = request.settings if request.continuation is None else request.continuation

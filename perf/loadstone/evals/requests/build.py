@@ -7,81 +7,18 @@ api/utils.py), so that equal templates give equal prompts. Does no I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
-from loadstone.evals.requests.request_id import RequestId
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, Message, RequestId
 from loadstone.samples import Question, Sample
-from loadstone.tasks.spec import Generation, Mode, Task
+from loadstone.tasks.spec import Generation, Task
 
 # Seed of the first pass if answers are sampled; each further pass adds 1. It is lm-eval's default seed.
 SEED = 1234
 # Stop texts that one request may have: OpenAI's limit for chats and completions, which vLLM 0.32 shares.
 MAX_STOPS = 4
-Form = Literal["text", "messages"]
-Message = dict[str, Any]
-
-
-class EvalRequest(Struct, frozen=True, kw_only=True):
-    """One request of an evaluation, from one of Loadstone's tasks or from an instance of lm-eval.
-
-    id: text of a RequestId: unique in the evaluation, and the same for the same settings
-    mode: how it is answered
-    prompt: the context, as a text (completions) or as messages (chat)
-    settings: of a generation: `max_tokens`, `stop`, `temperature` and other fields of the request
-    continuation: text whose log-likelihood after the context is requested, with its delimiter
-    letters: texts whose log-probability as first token is requested, with their delimiter
-    attempt: pass, from 0
-    later: further user turns, each sent after the answer to the one before; the conversation counts as a whole
-    tokens: token ids of context and continuation, sent instead of the text if the server tokenized it
-    context_tokens: how many of `tokens` belong to the context
-    """
-
-    id: str
-    mode: Mode
-    prompt: str | list[Message]
-    settings: dict[str, Any] = {}
-    continuation: str | None = None
-    letters: list[str] = []
-    attempt: int = 0
-    later: list[str] = []
-    tokens: list[int] | None = None
-    context_tokens: int | None = None
-
-
-class RequestOptions(Struct, frozen=True, kw_only=True):
-    """Options that all requests of a task have in common.
-
-    mode: how they are answered
-    form: prompts as one text or as messages
-    system: system prompt before every question
-    multiturn: worked examples as turns of the chat instead of in one message
-    settings: fields of a generation
-    repeat: passes
-    """
-
-    mode: Mode
-    form: Form = "messages"
-    system: str | None = None
-    multiturn: bool = False
-    settings: dict[str, Any] = {}
-    repeat: int = 1
-
-
-class TaskOptions(Struct, frozen=True, kw_only=True):
-    """Options for the requests of an lm-eval task, named as in settings.Eval.
-
-    gen: fields of the request, which override those of the task
-    """
-
-    limit: float | None = None
-    ids: list[int] | None = None
-    num_fewshot: int | None = None
-    repeat: int = 1
-    system: str | None = None
-    multiturn: bool = False
-    gen: dict[str, Any] = {}
 
 
 class Item(Struct, frozen=True):
@@ -121,32 +58,42 @@ def cut_at_stop(text: str, settings: Mapping[str, Any]) -> str:
     return text
 
 
-def build_item(sample: Sample, options: RequestOptions) -> Item:
-    """Build all requests of a sample."""
+def build_item(
+    sample: Sample,
+    answer_mode: AnswerMode,
+    *,
+    settings: dict[str, Any] | None = None,
+    repeat: int = 1,
+    system: str | None = None,
+    multiturn: bool = False,
+) -> Item:
+    """Build all requests of a sample.
+
+    settings: fields of a generation
+    repeat: passes
+    system: system prompt before the question
+    multiturn: worked examples as turns of the chat instead of in one message
+    """
     question = sample.ask
-    if options.form == "text":
-        prompt: str | list[Message] = as_text(question, options.system)
+    if answer_mode.form == "text":
+        prompt: str | list[Message] = as_text(question, system)
     else:
-        prompt = as_messages(question, options.system, options.multiturn)
+        prompt = as_messages(question, system, multiturn)
 
     # The delimiter before a continuation. A turn of a chat starts with the continuation itself, unless the answer's
     # prefix has already started the turn.
     started = question.prefix and not question.prefix[-1].isspace()
-    delimiter = question.delimiter if options.form == "text" or started else ""
+    delimiter = question.delimiter if answer_mode.form == "text" or started else ""
 
     requests: list[list[EvalRequest]] = []
-    for number, fields in _FIELDS[options.mode](sample, delimiter):
+    for number, fields in _FIELDS[answer_mode.mode](sample, delimiter):
         passes = []
-        for attempt in range(options.repeat):
-            settings = options.settings if options.mode == "generation" else {}
-            if settings.get("temperature"):
-                settings = {**settings, "seed": settings.get("seed", SEED) + attempt}
-            ident = RequestId(f"{sample.task}:{sample.doc_id}", number, attempt)
-            passes.append(
-                EvalRequest(
-                    id=str(ident), mode=options.mode, prompt=prompt, settings=settings, attempt=attempt, **fields
-                )
-            )
+        for attempt in range(repeat):
+            sent = (settings or {}) if answer_mode.mode == "generation" else {}
+            if sent.get("temperature"):
+                sent = {**sent, "seed": sent.get("seed", SEED) + attempt}
+            request_id = RequestId(sample.task, sample.doc_id, number, attempt)
+            passes.append(EvalRequest(id=request_id, answer_mode=answer_mode, prompt=prompt, settings=sent, **fields))
         requests.append(passes)
     return Item(sample, requests)
 

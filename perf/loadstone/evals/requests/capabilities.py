@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from loadstone.apis.openai import Chat, Completions
 from loadstone.config.schema import Config
-from loadstone.evals.requests.build import EvalRequest
 from loadstone.evals.requests.client import ABSENT, MODELS, ClientResponse, EvalClient, Refusal, open_clients
-from loadstone.evals.requests.loglikelihood import LogprobMethod, MissingLogprobsError, body, score_continuation
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, LogprobMethod, RequestId
+from loadstone.evals.requests.loglikelihood import MissingLogprobsError, body, score_continuation
 from loadstone.records import Logprobs
 
 # A context, a likely continuation, text after it, and an unlikely continuation.
@@ -31,6 +31,8 @@ STOPS = tuple(f"\u2063{letter}" for letter in "abcd")
 STOP_COUNTS = (5, 4)
 # Tokens of the answers on which stop texts are tested.
 STOP_TEST_TOKENS = 24
+# The id of the requests that probe a server; it is not sent.
+PROBE = RequestId("probe", 0)
 _PATHS = {"chat": Chat.path, "completions": Completions.path}
 _APIS = {"chat": Chat(), "completions": Completions()}
 _MESSAGES = [{"role": "user", "content": CONTEXT}]
@@ -214,8 +216,9 @@ class _Probe:
     async def _prompt_logprobs(self, method: LogprobMethod, text: str, **fields: Any) -> Logprobs:
         """Request the log-probabilities of the context and this text. Raises MissingLogprobsError."""
         prompt: Any = CONTEXT if method.api == "completions" else _MESSAGES
-        request = EvalRequest(id="probe", mode="loglikelihood", prompt=prompt, continuation=text)
-        response = await self._client.post(_PATHS[method.api], {**body(request, method), **fields})
+        how = AnswerMode("loglikelihood", method.api, method)
+        request = EvalRequest(id=PROBE, answer_mode=how, prompt=prompt, continuation=text)
+        response = await self._client.post(_PATHS[method.api], {**body(request), **fields})
         if not response.ok:
             raise MissingLogprobsError(f"it refuses the request ({response.error})")
         parser = response.parse(_APIS[method.api])
@@ -247,10 +250,11 @@ class _Probe:
 
     async def _check_letters(self, api: OpenAIAPI, prompt: Any) -> None:
         """Find how many of the likeliest first tokens the server returns."""
-        request = EvalRequest(id="probe", mode="letters", prompt=prompt, letters=["A"])
         reason = "it returns no likeliest tokens"
         for top in TOP_COUNTS:
-            fields = {**body(request, LogprobMethod("letters", api, top=top)), "stream": False}
+            how = AnswerMode("letters", api, LogprobMethod("letters", api, top=top))
+            request = EvalRequest(id=PROBE, answer_mode=how, prompt=prompt, letters=["A"])
+            fields = {**body(request), "stream": False}
             response = await self._client.post(_PATHS[api], fields)
             logprobs = response.parse(_APIS[api]).logprobs() if response.ok else None
             if logprobs is not None and logprobs.top and len(logprobs.top[0]) > 1:

@@ -20,7 +20,7 @@ from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.config import secrets
 from loadstone.config.schema import Config
 from loadstone.engine import preflight, prepare
-from loadstone.engine.prepare import EndpointSpec
+from loadstone.engine.sender import Endpoint
 from loadstone.errors import ServerError, UsageError
 from loadstone.transport import Headers, Request
 
@@ -30,7 +30,7 @@ BUSY = (429, 503)
 ABSENT = (404, 405)
 # Seconds to wait before each retry if the server is busy.
 PAUSES = (1.0, 2.0, 4.0)
-# The path that EndpointSpec.listing ends with; other paths take its place.
+# The path that Endpoint.models_path ends with; other paths take its place.
 MODELS = "/v1/models"
 
 
@@ -83,7 +83,7 @@ class ClientResponse(Struct, frozen=True):
 class EvalClient:
     """A client of one server and one of its models."""
 
-    def __init__(self, endpoint: EndpointSpec, headers: Headers, model: str) -> None:
+    def __init__(self, endpoint: Endpoint, headers: Headers, model: str) -> None:
         self._endpoint = endpoint
         self._headers: Headers = (("Content-Type", "application/json"), ("Accept", "*/*"), *headers)
         self.model = model
@@ -101,7 +101,7 @@ class EvalClient:
         target = self._endpoint.models_path.replace(MODELS, path, 1)
         request = Request(method, target, self._headers, body)
         for pause in (*PAUSES, None):
-            status, answer, _ = await preflight.send_request(self._endpoint.endpoint.transport, request, self.url)
+            status, answer, _ = await preflight.send_request(self._endpoint.transport, request, self.url)
             if status not in BUSY or pause is None:
                 break
             await asyncio.sleep(pause)
@@ -123,9 +123,7 @@ async def open_clients(config: Config) -> AsyncIterator[list[EvalClient]]:
             clients = []
             for endpoint in endpoints:
                 url = endpoint.url
-                server = await preflight.query_server(
-                    endpoint.endpoint.transport, url, endpoint.models_path, headers, hint
-                )
+                server = await preflight.query_server(endpoint.transport, url, endpoint.models_path, headers, hint)
                 clients.append(EvalClient(endpoint, headers, preflight.choose_model(server, requested, url)[0]))
             yield clients
         except UsageError as exc:

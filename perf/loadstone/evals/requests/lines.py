@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from msgspec.structs import replace
 
 from loadstone.config.schema import Config
 from loadstone.evals.requests import send
 from loadstone.evals.requests.answers import CACHED, from_record
 from loadstone.evals.requests.cache import Cache, key
-from loadstone.evals.requests.request_id import RequestId
-from loadstone.evals.requests.send import PlannedRequest, Row
-from loadstone.evals.requests.task_run import TaskRun
+from loadstone.evals.requests.eval_request import EvalRequest
+from loadstone.evals.requests.send import Row
 from loadstone.records import Record, to_line
 
 
-def with_rows(requests: Iterable[PlannedRequest], load: Config) -> Iterator[tuple[PlannedRequest, Row]]:
-    """Yield each request with its row, API by API."""
-    for batch in send.group_by_api(requests).values():
-        yield from zip(batch, send.rows(batch, load), strict=True)
-
-
-def request_lines(requests: Iterable[PlannedRequest], load: Config) -> Iterator[tuple[str, bytes]]:
-    """Yield the id and the line of each request."""
-    return ((request.id, send.encode_row(row)) for (request, _), row in with_rows(requests, load))
-
-
-def digests(requests: Iterable[PlannedRequest], task_runs: Iterable[TaskRun], load: Config) -> list[str]:
+def digests(requests: Sequence[EvalRequest], tasks: Iterable[str], load: Config) -> list[str]:
     """Return a digest of all requests of each task, which is equal if the same is sent."""
-    hashers = []
-    hasher_of: dict[str, Any] = {}
-    for task_run in task_runs:
-        hashers.append(hashlib.sha256())
-        hasher_of |= {request.id: hashers[-1] for request in task_run.requests()}
-    for name, line in request_lines(requests, load):
-        first_window = str(replace(RequestId.parse(name), window=0))
-        hasher_of[first_window].update(line)
-    return [hasher.hexdigest() for hasher in hashers]
+    hashers = {task: hashlib.sha256() for task in tasks}
+    for request, row in zip(requests, send.rows(requests, load), strict=True):
+        hashers[request.id.task].update(send.encode_row(row))
+    return [hasher.hexdigest() for hasher in hashers.values()]
 
 
 class EvalCache:
@@ -64,7 +44,7 @@ class EvalCache:
         if self._cache is not None:
             self._cache.__exit__(kind, exc, at)
 
-    def take_known(self, missing: Sequence[PlannedRequest], folder: Path) -> list[PlannedRequest]:
+    def take_known(self, missing: Sequence[EvalRequest], folder: Path) -> list[EvalRequest]:
         """Write the records that the cache has into the evaluation's folder. Return the requests it cannot answer."""
         if self._cache is None:
             return list(missing)
@@ -73,13 +53,13 @@ class EvalCache:
             known.update(record.prompt for record in batch)
             with (folder / CACHED).open("ab") as file:
                 file.writelines(map(to_line, batch))
-        return [planned for planned in missing if planned[0].id not in known]
+        return [request for request in missing if str(request.id) not in known]
 
-    def store(self, requests: Sequence[PlannedRequest], records: Iterable[tuple[str | None, Record]]) -> None:
+    def store(self, requests: Sequence[EvalRequest], records: Iterable[tuple[str | None, Record]]) -> None:
         """Store the successful answers of the evaluation's runs."""
         if self._cache is None:
             return
-        keys, by_id = self._keys(requests), {request.id: request for request, _ in requests}
+        keys, by_id = self._keys(requests), {str(request.id): request for request in requests}
         answers = (
             (keys[record.prompt], record)
             for run, record in records
@@ -87,10 +67,10 @@ class EvalCache:
         )
         self._cache.add(answers)
 
-    def _keys(self, requests: Iterable[PlannedRequest]) -> dict[str, bytes]:
-        """Return the keys by id. Conversations have none: what a later turn sends depends on earlier answers."""
+    def _keys(self, requests: Sequence[EvalRequest]) -> dict[str, bytes]:
+        """Return the keys by text of the id. Conversations have none: a later turn depends on earlier answers."""
         return {
-            request.id: key({**self._target, "api": answer_mode.api}, row, request.attempt)
-            for (request, answer_mode), row in with_rows(requests, self._load)
+            row["id"]: key({**self._target, "api": request.answer_mode.api}, row, request.id.attempt)
+            for request, row in zip(requests, send.rows(requests, self._load), strict=True)
             if not request.later
         }

@@ -10,14 +10,11 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
-from typing import Any, Literal
+from typing import Any
 
-from msgspec import Struct
-
-from loadstone.evals.requests.build import EvalRequest
+from loadstone.evals.requests.eval_request import EvalRequest
 from loadstone.records import Logprobs, Record
 
-Kind = Literal["echo", "prompt_logprobs", "letters"]
 _UNREADABLE = "its tokens do not spell the text that was sent: a server with /tokenize, or --mode generation, can do it"
 # SentencePiece writes a space before a word as this character.
 _SPACE = "\u2581"
@@ -29,28 +26,13 @@ class MissingLogprobsError(Exception):
     """The response does not hold the log-likelihood. The text is the reason of the failed item."""
 
 
-class LogprobMethod(Struct, frozen=True):
-    """How log-probabilities are requested from a server.
-
-    kind: field that requests them, or `letters` for the likeliest first tokens
-    api: API that the requests go to
-    plain: the server omits special tokens on request, as lm-eval sends none
-    ids: texts are sent as the token ids of the server's `/tokenize`
-    top: number of likeliest first tokens to request
-    """
-
-    kind: Kind
-    api: Literal["chat", "completions"] = "completions"
-    plain: bool = False
-    ids: bool = False
-    top: int = 20
-
-
-def body(request: EvalRequest, method: LogprobMethod) -> dict[str, Any]:
-    """Return the fields of a request for log-probabilities.
+def body(request: EvalRequest) -> dict[str, Any]:
+    """Return the fields of a request for log-probabilities, by the method of its answer mode.
 
     One token is generated, as by lm-eval: not every server takes `max_tokens` 0.
     """
+    method = request.answer_mode.method
+    assert method is not None
     prompt, text = request.prompt, request.continuation or ""
     if method.kind == "letters":
         fields: dict[str, Any] = {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt}
@@ -82,7 +64,7 @@ def from_record(record: Record, request: EvalRequest) -> list[tuple[float, bool]
     """Return (log-likelihood, whether greedy) of the continuation, or of each letter. Raises MissingLogprobsError."""
     if record.logprobs is None:
         raise MissingLogprobsError("the answer has no log-probabilities")
-    if request.mode == "letters":
+    if request.answer_mode.mode == "letters":
         return score_letters(record.logprobs, request.letters)
     context = request.prompt if isinstance(request.prompt, str) else None
     sent = None if request.tokens is None else len(request.tokens)

@@ -10,36 +10,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
-from msgspec import Struct
 
 from loadstone.errors import ConfigError, UsageError
 from loadstone.evals.requests.capabilities import ServerCapabilities
-from loadstone.evals.requests.loglikelihood import LogprobMethod
+from loadstone.evals.requests.eval_request import AnswerMode, LogprobMethod
 from loadstone.tasks.spec import HarnessTask, Mode, Task
 
 OPENAI_APIS = ("chat", "completions")
-
-
-class AnswerMode(Struct, frozen=True):
-    """How a task is answered.
-
-    mode: generation, loglikelihood or letters
-    api: API that the requests go to
-    method: how log-probabilities are requested; None for a generation. Its key in eval.json is `way`
-    notice: what the operator should know about it
-    stops: how many stop texts the server was seen to honor; None if unknown
-    """
-
-    mode: Mode
-    api: str
-    method: LogprobMethod | None = msgspec.field(default=None, name="way")
-    notice: str | None = None
-    stops: int | None = None
-
-    @property
-    def form(self) -> Literal["text", "messages"]:
-        """Return the form of the prompts."""
-        return "text" if self.api == "completions" else "messages"
 
 
 def common_capabilities(servers: Sequence[ServerCapabilities]) -> ServerCapabilities:

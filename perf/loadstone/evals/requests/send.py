@@ -26,47 +26,38 @@ from loadstone.engine import prepare, run_folder
 from loadstone.errors import Notice, UsageError
 from loadstone.evals.requests import loglikelihood
 from loadstone.evals.requests.answers import RUNS, runs
-from loadstone.evals.requests.build import EvalRequest, cut_stops
-from loadstone.evals.requests.mode import AnswerMode
+from loadstone.evals.requests.build import cut_stops
+from loadstone.evals.requests.eval_request import EvalRequest
 from loadstone.loadtest import Live, Result
 from loadstone.records import Prompt
 
 REQUESTS = "requests-{}.jsonl"
 _REQUESTS_NAME = re.compile(r"requests-(\d+)\.jsonl")
 Row = dict[str, Any]
-# A request, and how it is answered.
-PlannedRequest = tuple[EvalRequest, AnswerMode]
 # A prompt to build a body with, of which only the settings are of interest.
 _PROMPT = Prompt(id="", text=".")
 
 
 async def infer(
-    requests: Iterable[PlannedRequest], load: Config, folder: Path, notice: Notice = lambda _: None,
+    requests: Iterable[EvalRequest], load: Config, folder: Path, notice: Notice = lambda _: None,
     live: Live | None = None,
 ) -> list[Result]:  # fmt: skip
     """Send requests, with one run for each API they need, and leave the runs in the evaluation's folder.
 
     Returns the runs. The last one may have been interrupted; then the remaining requests have not been sent.
     """
+    by_api: dict[str, list[EvalRequest]] = {}
+    for request in requests:
+        by_api.setdefault(request.answer_mode.api, []).append(request)
     done: list[Result] = []
-    for api, batch in group_by_api(requests).items():
+    for api, batch in by_api.items():
         done.append(await _run(batch, dataclasses.replace(load, api=api), folder, notice, live))
-        if done[-1].summary.run.get("ended") != "done":
+        if done[-1].summary.run.ended != "done":
             break
     return done
 
 
-def group_by_api(requests: Iterable[PlannedRequest]) -> dict[str, list[PlannedRequest]]:
-    """Return the requests by the API they go to."""
-    groups: dict[str, list[PlannedRequest]] = {}
-    for planned in requests:
-        groups.setdefault(planned[1].api, []).append(planned)
-    return groups
-
-
-async def _run(
-    batch: Sequence[PlannedRequest], load: Config, folder: Path, notice: Notice, live: Live | None
-) -> Result:
+async def _run(batch: Sequence[EvalRequest], load: Config, folder: Path, notice: Notice, live: Live | None) -> Result:
     """Send the requests of one API in one run."""
     number = next_run_number(folder)
     path = folder / REQUESTS.format(number)
@@ -75,7 +66,7 @@ async def _run(
         load,
         dataset=f"jsonl:{path}",
         requests=len(batch),
-        stream=load.stream and any(request.mode == "generation" for request, _ in batch),
+        stream=load.stream and any(request.answer_mode.mode == "generation" for request in batch),
         save_text=True,
         output=str(folder / RUNS / str(number)),
     )
@@ -99,22 +90,22 @@ def next_run_number(folder: Path) -> int:
     return max(map(int, [*files, *folders]), default=0) + 1
 
 
-def rows(batch: Iterable[PlannedRequest], load: Config) -> Iterator[Row]:
-    """Yield the rows of a dataset: request bodies, each with its id. All requests must go to one API."""
-    api: base.API | None = None
-    fields_of: dict[bytes, Row] = {}
-    for request, answer_mode in batch:
+def rows(requests: Iterable[EvalRequest], load: Config) -> Iterator[Row]:
+    """Yield the rows of a dataset: request bodies, each with the text of its id."""
+    fields_of: dict[tuple[str, bytes], Row] = {}
+    for request in requests:
+        answer_mode = request.answer_mode
         if answer_mode.method is not None:
-            yield {"id": request.id, **loglikelihood.body(request, answer_mode.method)}
+            yield {"id": str(request.id), **loglikelihood.body(request)}
             continue
-        api = api or prepare.find_api(dataclasses.replace(load, api=answer_mode.api))
         settings = cut_stops(request.settings, answer_mode.stops)
-        key = msgspec.json.encode(settings)
+        key = answer_mode.api, msgspec.json.encode(settings)
         if key not in fields_of:
+            api = prepare.find_api(dataclasses.replace(load, api=answer_mode.api))
             fields_of[key] = fields(api, settings, load.stream)
         name = "prompt" if isinstance(request.prompt, str) else "messages"
         later = {LATER: request.later} if request.later else {}
-        yield {"id": request.id, name: request.prompt, **fields_of[key], **later}
+        yield {"id": str(request.id), name: request.prompt, **fields_of[key], **later}
 
 
 def fields(api: base.API, settings: Row, stream: bool = True) -> Row:
@@ -148,10 +139,8 @@ class _RowId(msgspec.Struct):
     id: str
 
 
-def check_unchanged(folder: Path, lines: Iterable[tuple[str, bytes]]) -> None:
-    """Check that the evaluation in the folder has not sent another request under one of the ids.
-
-    lines: ids, and the lines of their rows
+def check_unchanged(folder: Path, rows: Iterable[Row]) -> None:
+    """Check that the evaluation in the folder has not sent another request under the id of one of the rows.
 
     Raises UsageError.
     """
@@ -161,12 +150,10 @@ def check_unchanged(folder: Path, lines: Iterable[tuple[str, bytes]]) -> None:
             for line in file:
                 if line.endswith(b"\n"):  # the last line of a killed evaluation may be incomplete
                     sent[msgspec.json.decode(line, type=_RowId).id] = digest(line)
-    if not sent:
-        return
-    for name, line in lines:
-        if name in sent and sent[name] != digest(line):
+    for row in rows if sent else ():
+        if row["id"] in sent and sent[row["id"]] != digest(encode_row(row)):
             raise UsageError(
-                f"{folder} has asked {name} in other words: the data, a template or the API has changed since;"
+                f"{folder} has asked {row['id']} in other words: the data, a template or the API has changed since;"
                 " give another -o"
             )
 

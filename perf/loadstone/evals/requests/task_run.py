@@ -16,8 +16,8 @@ from loadstone.evals.data import samples
 from loadstone.evals.data.rows import load_rows
 from loadstone.evals.data.samples import SampleSelection
 from loadstone.evals.requests import build
-from loadstone.evals.requests.build import EvalRequest, Item, RequestOptions, TaskOptions
-from loadstone.evals.requests.mode import AnswerMode
+from loadstone.evals.requests.build import Item
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest
 from loadstone.evals.settings import Eval
 from loadstone.tasks.spec import HarnessTask, Task
 
@@ -72,14 +72,6 @@ def build_task_run(task: Task, answer_mode: AnswerMode, settings: Eval, notice: 
     repeat = task.repeats if settings.repeat is None else settings.repeat
     if repeat > 1 and not fields.get("temperature"):
         notice(f"{task.name}: {repeat} passes at temperature 0 will hardly differ; sample with --temperature 0.6")
-    options = RequestOptions(
-        mode=answer_mode.mode,
-        form=answer_mode.form,
-        system=settings.system,
-        multiturn=settings.multiturn,
-        settings=fields,
-        repeat=repeat,
-    )
     sha256 = {}
     for each in (rows, examples):
         # Names of files without the folders that hold them on this machine.
@@ -91,7 +83,17 @@ def build_task_run(task: Task, answer_mode: AnswerMode, settings: Eval, notice: 
         shots=shots,
         repeats=repeat,
         settings=_cut_stops(task, answer_mode, fields, notice),
-        items=[build.build_item(sample, options) for sample in drawn],
+        items=[
+            build.build_item(
+                sample,
+                answer_mode,
+                settings=fields,
+                repeat=repeat,
+                system=settings.system,
+                multiturn=settings.multiturn,
+            )
+            for sample in drawn
+        ],
         original=len(rows.docs),
         sha256=sha256,
     )
@@ -99,18 +101,9 @@ def build_task_run(task: Task, answer_mode: AnswerMode, settings: Eval, notice: 
 
 def _build_lm_eval_run(task: HarnessTask, answer_mode: AnswerMode, settings: Eval, notice: Notice) -> TaskRun:
     """Build the requests of a task of lm-eval, which formulates its questions itself."""
-    options = TaskOptions(
-        limit=settings.limit,
-        ids=settings.samples.get(task.name),
-        num_fewshot=settings.num_fewshot,
-        repeat=settings.repeat or 1,
-        system=settings.system,
-        multiturn=settings.multiturn,
-        gen=settings.gen,
-    )
     lm_eval_task = task.lm_eval_task
     repeats = max(task.repeats, settings.repeat or 1)
-    items = lm_eval_task.items(options, answer_mode.form)
+    items = lm_eval_task.items(settings, answer_mode)
     return TaskRun(
         task=task,
         answer_mode=answer_mode,

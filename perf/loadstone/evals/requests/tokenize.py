@@ -19,11 +19,10 @@ from msgspec import Struct
 from loadstone.config.schema import Config
 from loadstone.errors import ServerError
 from loadstone.evals.requests.answers import Response
-from loadstone.evals.requests.build import EvalRequest
 from loadstone.evals.requests.capabilities import token_ids
 from loadstone.evals.requests.client import EvalClient, open_clients
+from loadstone.evals.requests.eval_request import EvalRequest, RequestId
 from loadstone.evals.requests.loglikelihood import move_spaces
-from loadstone.evals.requests.request_id import RequestId
 
 FILE = "tokens.jsonl"
 # Calls of /tokenize that are in flight together.
@@ -35,7 +34,7 @@ BATCH = 128
 class TokenizedRequest(Struct, frozen=True):
     """A line of tokens.jsonl: the token ids of a request.
 
-    id: of the request
+    id: text of the request's id
     tokens: ids of context and continuation
     context: how many of them belong to the context
     lost: tokens cut off at the beginning, as the model takes no more
@@ -51,7 +50,7 @@ class TokenizedRequest(Struct, frozen=True):
 
 
 def read(folder: Path) -> dict[str, TokenizedRequest]:
-    """Read the token ids of an evaluation, by id of the request. Incomplete lines of a killed program are skipped."""
+    """Read the token ids of an evaluation, by text of their ids. Incomplete lines of a killed program are skipped."""
     path, by_id = folder / FILE, {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
@@ -66,51 +65,50 @@ def apply(requests: Iterable[EvalRequest], tokenized: Mapping[str, TokenizedRequ
     """Return the requests with their token ids, if known. A text of several windows becomes as many requests."""
     result: list[EvalRequest] = []
     for request in requests:
-        ids = tokenized.get(request.id)
+        ids = tokenized.get(str(request.id))
         if ids is None:
             result.append(request)
             continue
         for number, (tokens, context) in enumerate(ids.windows or [(ids.tokens, ids.context)]):
-            name = _window_id(request.id, number)
-            result.append(msgspec.structs.replace(request, id=name, tokens=tokens, context_tokens=context))
+            window = msgspec.structs.replace(request.id, window=number)
+            result.append(msgspec.structs.replace(request, id=window, tokens=tokens, context_tokens=context))
     return result
 
 
-def _window_id(name: str, number: int) -> str:
-    return str(msgspec.structs.replace(RequestId.parse(name), window=number)) if number else name
-
-
-def join_windows(responses: Mapping[str, Response], tokenized: Mapping[str, TokenizedRequest]) -> dict[str, Response]:
+def join_windows(responses: Mapping[RequestId, Response], requests: Iterable[EvalRequest]) -> dict[RequestId, Response]:
     """Return the responses with those to the windows of one text added up. One that failed fails the whole text."""
+    windows_of: dict[RequestId, list[RequestId]] = {}
+    for request in requests:
+        windows_of.setdefault(msgspec.structs.replace(request.id, window=0), []).append(request.id)
     joined = dict(responses)
-    for ids in tokenized.values():
-        names = [_window_id(ids.id, number) for number in range(len(ids.windows))]
-        if len(names) < 2 or not any(name in responses for name in names):
+    for first, ids in windows_of.items():
+        if len(ids) < 2 or not any(each in responses for each in ids):
             continue
-        windows = [responses.get(name, Response(failure="unsent")) for name in names]
+        windows = [responses.get(each, Response(failure="unsent")) for each in ids]
         failed = next((window for window in windows if not window.ok), None)
         if failed is not None:
-            joined[ids.id] = failed
+            joined[first] = failed
             continue
         pairs = [pair for window in windows for pair in window.values if isinstance(pair, tuple)]
         whole = math.fsum(value for value, _ in pairs), all(greedy for _, greedy in pairs)
-        joined[ids.id] = msgspec.structs.replace(windows[0], values=[whole])
+        joined[first] = msgspec.structs.replace(windows[0], values=[whole])
     return joined
 
 
 async def tokenize_requests(
     requests: Sequence[EvalRequest], config: Config, folder: Path, limit: int | None
-) -> tuple[list[EvalRequest], dict[str, TokenizedRequest]]:
-    """Tokenize requests with the tokenizer of the run's first server.
+) -> list[EvalRequest]:
+    """Return the requests with the token ids that the run's first server has for them, as `apply` does.
 
-    Returns the requests with their token ids, and the ids by request, for `join_windows`.
     limit: tokens that prompt and answer may have together; None if unknown
 
     Raises UsageError.
     """
+    if not any(request.answer_mode.sends_token_ids for request in requests):
+        return list(requests)
     async with open_clients(config) as clients:
         tokenized = await tokenize_missing(requests, folder, clients[0], limit)
-    return apply(requests, tokenized), tokenized
+    return apply(requests, tokenized)
 
 
 async def tokenize_missing(
@@ -125,7 +123,7 @@ async def tokenize_missing(
     missing = [
         request
         for request in requests
-        if request.id not in by_id and request.continuation is not None and isinstance(request.prompt, str)
+        if str(request.id) not in by_id and request.answer_mode.sends_token_ids and isinstance(request.prompt, str)
     ]
     with (folder / FILE).open("ab") as file:
         for begin in range(0, len(missing), BATCH):
@@ -154,7 +152,7 @@ class Tokenizer:
         context, text = move_spaces(str(request.prompt), request.continuation or "")
         if context:
             whole, alone = await asyncio.gather(self.ids(context + text), self._context_ids(context))
-            return truncate(request.id, alone, whole[len(alone) :], limit)
+            return truncate(str(request.id), alone, whole[len(alone) :], limit)
 
         # A text without context: it comes after the token with which the server starts texts.
         prefix = await self.prefix()
@@ -164,7 +162,7 @@ class Tokenizer:
         if ids[:1] == prefix:
             ids = ids[1:]
         windows = split_windows(prefix, ids, limit - 2) if limit is not None and len(ids) > limit - 2 else []
-        return TokenizedRequest(request.id, [] if windows else prefix + ids, len(prefix), 0, windows)
+        return TokenizedRequest(str(request.id), [] if windows else prefix + ids, len(prefix), 0, windows)
 
     async def _context_ids(self, context: str) -> list[int]:
         if context not in self._contexts:

@@ -16,7 +16,7 @@ from loadstone.errors import DataError, UsageError
 from loadstone.evals.data.rows import load_rows
 from loadstone.evals.requests import answers
 from loadstone.evals.requests.answers import Response
-from loadstone.evals.requests.build import EvalRequest
+from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, RequestId
 from loadstone.evals.rescore.sample_lines import SavedSample
 from loadstone.evals.rescore.samples_file import IdFilter
 from loadstone.samples import ItemResponses
@@ -63,7 +63,8 @@ class RunSource:
                 continue
             if record.error is None and record.text is None:
                 raise DataError(f"{path} kept no texts to score: run with --save-text")
-            request = EvalRequest(id=record.prompt, mode="generation", prompt="")
+            how = AnswerMode("generation", "chat")
+            request = EvalRequest(id=RequestId(task.name, number), answer_mode=how, prompt="")
             passes.setdefault(number, []).append(answers.from_record(record, request, path.name))
         self._passes = dict(sorted(passes.items()))
 

@@ -136,7 +136,7 @@ class _RescoredTask:
             chat=first.chat,
         )
 
-    def __iter__(self) -> Iterator[results.JudgedItem]:
+    def __iter__(self) -> Iterator[results.ScoredItem]:
         for sample in self._source:
             try:
                 scores = self._score(sample)

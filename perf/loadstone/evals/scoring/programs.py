@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 
 from loadstone.evals.requests.answers import Response
+from loadstone.evals.requests.eval_request import RequestId
 from loadstone.evals.requests.task_run import TaskRun
 from loadstone.evals.scoring import sandbox
 from loadstone.scorers.base import Scorer
@@ -21,7 +22,7 @@ def check_allowed(task_runs: Iterable[TaskRun], allowed: bool) -> None:
             sandbox.check_allowed(allowed, task_run.task.name)
 
 
-def run_programs(task_runs: Iterable[TaskRun], responses: Mapping[str, Response]) -> Scorer | None:
+def run_programs(task_runs: Iterable[TaskRun], responses: Mapping[RequestId, Response]) -> Scorer | None:
     """Run all programs. Return the scorer that knows their verdicts; None if no task has programs."""
     with_programs = [task_run for task_run in task_runs if _runs_programs(task_run)]
     if not with_programs:
@@ -36,7 +37,7 @@ def _runs_programs(task_run: TaskRun) -> bool:
     return task_run.answer_mode.mode == "generation" and generation is not None and generation.code
 
 
-def _programs(task_run: TaskRun, responses: Mapping[str, Response]) -> Iterator[str]:
+def _programs(task_run: TaskRun, responses: Mapping[RequestId, Response]) -> Iterator[str]:
     """Yield the programs in the responses, as extracted by each filter."""
     filters = task_run.task.generation.filters if task_run.task.generation else ()
     for item in task_run.items:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from loadstone.config.schema import Config
 from loadstone.metrics.columns import TokenCounter
 from loadstone.records import Record
 from loadstone.summary import Summary
@@ -60,7 +61,7 @@ def result(summary: Summary, records: Iterable[Record], count: TokenCounter | No
     measured = (record for record in records if record.phase == "measure" and not record.superseded)
     rows = sorted((_row(record, count) for record in measured), key=lambda row: row.index)
     head = _head(summary, len(rows))
-    body = _pooled if _config(summary).get("api") in POOLING else _generated
+    body = _pooled if summary.run.config.api in POOLING else _generated
     return head | body(rows, summary)
 
 
@@ -77,25 +78,21 @@ def _portions(result: dict[str, Any]) -> Iterator[bytes]:
     yield b"}"
 
 
-def _config(summary: Summary) -> dict[str, Any]:
-    return summary.run.get("config") or {}
-
-
 def _head(summary: Summary, requests: int) -> dict[str, Any]:
-    run, config = summary.run, _config(summary)
-    backend = _BACKENDS.get(config.get("api", ""), config.get("api"))
-    model = run.get("model")
+    run, config = summary.run, summary.run.config
+    backend = _BACKENDS.get(config.api or "", config.api)
+    model = run.model
     return {
-        "date": _date(run.get("began")),
+        "date": _date(run.began),
         "endpoint_type": backend,
         "backend": backend,
-        "label": config.get("label"),
+        "label": config.label,
         "model_id": model,
-        "tokenizer_id": config.get("tokenizer") or model,
+        "tokenizer_id": config.tokenizer or model,
         "num_prompts": requests,
         "request_rate": _rate(config),
-        "burstiness": _BURSTINESS.get(config.get("arrivals"), config.get("burstiness")),
-        "max_concurrency": config.get("concurrency"),
+        "burstiness": _BURSTINESS.get(config.arrivals or "", config.burstiness),
+        "max_concurrency": config.concurrency,
     }
 
 
@@ -103,11 +100,11 @@ def _date(began: str | None) -> str | None:
     return None if began is None else datetime.datetime.fromisoformat(began).strftime("%Y%m%d-%H%M%S")
 
 
-def _rate(config: dict[str, Any]) -> float | str | None:
+def _rate(config: Config) -> float | str | None:
     """Return the request rate; None if it was not one number."""
-    if config.get("stages") or config.get("arrivals") == "replay":
+    if config.stages or config.arrivals == "replay":
         return None
-    return config.get("rate") or "inf"
+    return config.rate or "inf"
 
 
 def _row(record: Record, count: TokenCounter | None) -> Row:
