@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from loadstone.capacity import demand
 from loadstone.capacity.demand import Demand, load_per_replica, replicas_needed
+from loadstone.capacity.settings import PlanSettings
+from loadstone.config import flags
 from loadstone.errors import UsageError
 
 
@@ -61,51 +61,77 @@ def test_times_and_words() -> None:
     assert str(Demand(users=1500, think=20)) == "1,500 users, 20 s think time"
 
 
-@pytest.mark.parametrize(
-    ("read", "text", "wanted"),
-    [
-        (demand.parse_rates, "40", (40,)),
-        (demand.parse_rates, "10, 40,.5", (10, 40, 0.5)),
-        (demand.parse_users, "500,2000", (500, 2000)),
-        (demand.parse_prices, "2.50,4", (2.5, 4)),
-        (demand.parse_gpus, "1,8", (1, 8)),
-        (demand.parse_peak, "2.5", 2.5),
-        (demand.parse_peak, "3x", 3),
-        (demand.parse_headroom, "20%", 0.2),
-        (demand.parse_headroom, "0.2", 0.2),
-        (demand.parse_headroom, "0", 0),
-        (demand.parse_growth, "10%/month", 1.1),
-        (demand.parse_growth, "-5%/month", 0.95),
-        (demand.parse_growth, "21%/quarter", 1.21 ** (1 / 3)),
-        (demand.parse_growth, "100%/year", 2 ** (1 / 12)),
-    ],
-)
-def test_grammar(read: Callable[[str], Any], text: str, wanted: Any) -> None:
-    assert read(text) == pytest.approx(wanted)
+def settings(**given: Any) -> PlanSettings:
+    """The settings of a plan as a file or flags give them."""
+    made = flags.from_mapping(PlanSettings, given, "plan")
+    made.check()
+    return made
 
 
 @pytest.mark.parametrize(
-    ("read", "text", "told"),
+    ("given", "name", "wanted"),
     [
-        (demand.parse_rates, "0", "--rate takes requests/s above 0"),
-        (demand.parse_rates, "-4", "--rate takes requests/s above 0"),
-        (demand.parse_rates, "4,,5", "--rate takes requests/s above 0"),
-        (demand.parse_rates, "inf", "--rate takes requests/s above 0"),
-        (demand.parse_users, "many", "--users takes numbers above 0"),
-        (demand.parse_prices, "0", "--price takes a price above 0"),
-        (demand.parse_prices, "$2", "--price takes a price above 0"),
-        (demand.parse_gpus, "0.5", "--gpus takes the number of GPUs"),
-        (demand.parse_peak, "0.5", "--peak takes a factor of 1 or more"),
-        (demand.parse_peak, "high", "--peak takes a factor of 1 or more"),
-        (demand.parse_headroom, "100%", "--headroom takes a share below 100%"),
-        (demand.parse_headroom, "20", "--headroom takes a share below 100%"),
-        (demand.parse_growth, "10%", "--growth takes a percentage and a period"),
-        (demand.parse_growth, "10%/week", "(month, quarter, year)"),
-        (demand.parse_growth, "-100%/month", "less than nothing"),
+        ({"rate": "40"}, "demands", (Demand(rate=40.0),)),
+        ({"rate": 40}, "demands", (Demand(rate=40.0),)),
+        ({"rate": "10, 40,.5"}, "demands", (Demand(rate=10.0), Demand(rate=40.0), Demand(rate=0.5))),
+        ({"rate": [10, "40"]}, "demands", (Demand(rate=10.0), Demand(rate=40.0))),
+        ({"users": "500,2000", "think": "1m"}, "demands", (Demand(users=500, think=60), Demand(users=2000, think=60))),
+        ({"users": 5, "think": 0}, "demands", (Demand(users=5, think=0),)),
+        ({"rate": 1, "price": "2.50,4"}, "price", [2.5, 4]),
+        ({"rate": 1, "gpus": "1,8"}, "gpus", [1, 8]),
+        ({"rate": 1, "peak": "2.5"}, "peak", 2.5),
+        ({"rate": 1, "peak": "3x"}, "peak", 3),
+        ({"rate": 1, "headroom": "20%"}, "headroom", 0.2),
+        ({"rate": 1, "headroom": 0.2}, "headroom", 0.2),
+        ({"rate": 1, "growth": "10%/month"}, "growth", pytest.approx(1.1)),
+        ({"rate": 1, "growth": "-5%/month"}, "growth", pytest.approx(0.95)),
+        ({"rate": 1, "growth": "21%/quarter"}, "growth", pytest.approx(1.21 ** (1 / 3))),
+        ({"rate": 1, "growth": "100%/year"}, "growth", pytest.approx(2 ** (1 / 12))),
     ],
 )
-def test_what_is_refused(read: Callable[[str], Any], text: str, told: str) -> None:
+def test_grammar(given: dict[str, Any], name: str, wanted: Any) -> None:
+    assert getattr(settings(**given), name) == wanted
+
+
+def test_months_follow_growth() -> None:
+    def months(**given: Any) -> int:
+        return settings(rate=1, **given).requirements([]).months
+
+    assert [months(), months(growth="1%/month"), months(growth="0%/year"), months(growth="1%/month", months=0)] == [
+        *(0, 12, 12, 0),
+    ]
+
+
+def test_one_value_or_one_for_each_sweep() -> None:
+    made = settings(rate=1, price="2.5", gpus="1,4")
+    assert made.for_each_sweep("price", 3) == [2.5, 2.5, 2.5]
+    assert made.for_each_sweep("gpus", 2) == [1, 4]
+    assert settings(rate=1).for_each_sweep("gpus", 2) == [None, None]
+    with pytest.raises(UsageError, match="--gpus takes one value, or one for each of the 3 sweeps, not 2"):
+        made.for_each_sweep("gpus", 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"rate": "0"}, "--rate takes a number above 0, not 0.0"),
+        ({"rate": [4, -4]}, "--rate takes a number above 0, not -4.0"),
+        ({"rate": "4,,5"}, "--rate takes a number or several such as 10,40,160, not '4,,5'"),
+        ({"rate": "inf"}, "--rate takes a number above 0, not inf"),
+        ({"users": "many", "think": 1}, "--users takes a number or several such as 10,40,160, not 'many'"),
+        ({"rate": 1, "price": "0"}, "--price takes a number above 0, not 0.0"),
+        ({"rate": 1, "price": "$2"}, "--price takes a number or several such as 10,40,160, not '$2'"),
+        ({"rate": 1, "gpus": "0.5"}, "--gpus takes a whole number or several such as 1,4, not '0.5'"),
+        ({"rate": 1, "peak": "0.5"}, "--peak takes 1 or more, not 0.5"),
+        ({"rate": 1, "peak": "high"}, "--peak takes a factor such as 2.5, not 'high'"),
+        ({"rate": 1, "headroom": "100%"}, "--headroom takes a fraction below 100%, not 1"),
+        ({"rate": 1, "headroom": 20}, "--headroom takes a fraction below 100%, not 20"),
+        ({"rate": 1, "growth": "10%"}, "such as 10%/month, not '10%'"),
+        ({"rate": 1, "growth": "10%/week"}, "(month, quarter, year)"),
+        ({"rate": 1, "growth": "-100%/month"}, "--growth takes a percentage above -100%"),
+    ],
+)
+def test_what_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        read(text)
-    assert told in str(caught.value)
-    assert repr(text) in str(caught.value)
+        settings(**given)
+    assert said in str(caught.value)

@@ -317,6 +317,18 @@ def test_the_verb(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "cannot write" in capsys.readouterr().err
 
 
+def test_a_plan_from_a_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(f"rate: [40, 160]\nslo: {SEEN}\ngrowth: 10%/month\nheadroom: 20%\nprice: 2.5\n", "utf-8")
+    assert command(folder, "--config", file, "--rate", "9", "--months", "1", "--as", "json") == 0
+    found = json.loads(capsys.readouterr().out)["terms"]
+    assert [demand["rate"] for demand in found["demands"]] == [9.0]
+    assert (found["months"], found["headroom"], found["growth"]) == (1, 0.2, pytest.approx(1.1))
+    file.write_text("growth: 1%/month\nusers: 4\n", "utf-8")
+    assert command(folder, "--config", file) == 2
+    assert "plan.yaml, line 2: --users needs --think" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_nobody_can_is_a_failed_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(folder, "--slo", "ttft.p95<1ms", "--rate", "4") == 1
     assert "No stack meets the objectives" in capsys.readouterr().out
@@ -325,15 +337,15 @@ def test_nobody_can_is_a_failed_check(folder: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "plan takes objectives"),
+        (("--rate", "4"), "plan takes objectives"),
         (("--slo", SEEN), "plan takes a demand: either --rate 40"),
-        (("--slo", SEEN, "--rate", "4", "--users", "5"), "plan takes a demand: either --rate 40"),
+        (("--slo", SEEN, "--rate", "4", "--users", "5", "--think", "1"), "--rate and --users exclude each other"),
         (("--slo", SEEN, "--users", "5"), "--users needs --think"),
-        (("--slo", SEEN, "--rate", "5", "--think", "3s"), "--think is how long users think"),
-        (("--slo", SEEN, "--rate", "4", "--months", "3"), "--months looks ahead"),
-        (("--slo", SEEN, "--rate", "4", "--growth", "1%/month", "--months", "999"), "--months takes a number from 0"),
-        (("--slo", SEEN, "--rate", "4", "--spare", "-1"), "--spare takes 0 or more"),
-        (("--slo", SEEN, "--rate", "4", "--price", "0"), "--price takes a price above 0"),
+        (("--slo", SEEN, "--rate", "5", "--think", "3s"), "--think needs --users: it is how long users think"),
+        (("--slo", SEEN, "--rate", "4", "--months", "3"), "--months needs --growth"),
+        (("--slo", SEEN, "--rate", "4", "--growth", "1%/month", "--months", "999"), "--months takes 0 to 120, not 999"),
+        (("--slo", SEEN, "--rate", "4", "--spare", "-1"), "--spare takes 0 or more, not -1"),
+        (("--slo", SEEN, "--rate", "4", "--price", "0"), "--price takes a number above 0"),
         (("--slo", SEEN, "--rate", "4", "--price", "1,2"), "--price takes one value, or one for each of the 1 sweeps"),
         (("--slo", "fast", "--rate", "4"), "--slo takes METRIC.FIGURE<TIME"),
     ],

@@ -97,17 +97,21 @@ OTHER = [
     Wrong("report full --as pdf", "--as takes text, classic"),
     Wrong("check full", "full is not a run: no run.json in it"),
     Wrong("list nothing", "nothing…apis…readers…; see loadstone list --help"),
-    Wrong("serve --ttft soon", "'soon' is not a time: write a duration"),
-    Wrong("serve --itl uniform(3)", "'uniform(3)' is not a time"),
-    Wrong("serve --slow x", "'x' is not a duration"),
+    Wrong("serve --ttft soon", "--ttft: takes a time such as 50ms or 0.05s, uniform(a,b), …, not 'soon'"),
+    Wrong("serve --itl uniform(3)", "--itl: takes a time such as 50ms …, not 'uniform(3)'"),
+    Wrong("serve --slow x", "--slow: takes a time such as 30, 500ms, 2m or 1h30m, not 'x'"),
     Wrong(
         "serve --fault explode:0.5", "'explode:0.5' is not a fault: write NAME:SHARE or NAME@i,j,k with one of refuse,"
     ),
     Wrong("serve --fault reset:2", "'reset:2' has no share between 0 and 1"),
     Wrong("serve --fault reset@x", "'reset@x' has no list of request numbers"),
-    Wrong("serve --port 70000", "takes a number from 0 to 65535, not 70000"),
+    Wrong("serve --port 70000", "--port takes 0 to 65535, not 70000"),
     Wrong("serve --port {port}", "cannot listen on {place} (…): choose another --host or --port"),
-    Wrong("serve --default-tokens 0", "--default-tokens must be at least 1, not 0"),
+    Wrong("serve --default-tokens 0", "--default-tokens takes 1 or more, not 0"),
+    Wrong("serve --engine vllm --ttft 1s", "--ttft and --engine exclude each other"),
+    Wrong("serve --answer-wrong 0.5", "--answer-wrong needs --answers"),
+    Wrong("serve --config serve.toml", "serve.toml, line 2: --itl takes a time such as 50ms …, not 'soon'"),
+    Wrong("serve --config fault.toml", "fault.toml, line 1: 'explode@0' is not a fault: write NAME:SHARE"),
     Wrong("serve --certfile prose.txt", "cannot use prose.txt for TLS: give a PEM certificate and its key"),
     Wrong("serve --api-key-env NO_KEY", "the key is to be in NO_KEY, but it is not set"),
 ]
@@ -121,6 +125,8 @@ def inputs() -> None:
     broken.write_text("\n".join([*lines[:6], '{"prompt": ', *lines[7:]]), "utf-8")
     Path("unknown.toml").write_text("concurency = 3\n", "utf-8")
     Path("type.toml").write_text("concurrency = 'many'\n", "utf-8")
+    Path("serve.toml").write_text("port = 0\nitl = 'soon'\n", "utf-8")
+    Path("fault.toml").write_text("fault = ['explode@0']\n", "utf-8")
     Path("prose.txt").write_text("This is prose.\n", "utf-8")
     Path("empty.txt").write_text("", "utf-8")
     Path("full").mkdir()

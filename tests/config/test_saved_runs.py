@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from loadstone.cli import main
-from loadstone.cli.schema import COMMANDS, schema_of
+from loadstone.cli.schema import schema_of
 from support import servers
 
 pytestmark = pytest.mark.clean_folder
@@ -71,7 +71,21 @@ def test_the_schema_describes_what_is_saved(url: str, name: str, capsys: pytest.
         jsonschema.Draft202012Validator(schema_of(command)).validate(settings)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("command", "valid", "wrong"),
+    [
+        ("plan", {"rate": [10, 40], "growth": "10%/month", "think": "20s"}, {"peak": 0.5}),
+        ("serve", {"fault": ["500:0.1"], "ttft": 0.05, "itl": "exp(10ms)", "engine": "vllm"}, {"engine": "sglang"}),
+        ("sweep", {"vary": {"temperature": [0, 1]}, "concurrency": "1..64x2", "within": "5%"}, {"auto": "requests"}),
+    ],
+)
+def test_the_schemas_of_other_files(command: str, valid: dict[str, Any], wrong: dict[str, Any]) -> None:
+    validator = jsonschema.Draft202012Validator(schema_of(command))
+    assert validator.is_valid(valid)
+    assert not validator.is_valid(wrong)
+
+
+@pytest.mark.parametrize("command", ["run", "sweep", "eval"])
 def test_a_schema_is_valid_and_refuses_what_the_command_refuses(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,7 +90,7 @@ def test_fault(fault: str, streamed: bool, transport: str, capsys: Capture, monk
         monkeypatch.setattr(common, "KEEP_ALIVE_RACE", 60_000_000_000)  # a slow machine's reset is at once too
     case = CASES[fault]
     kind, text = (case.kind, case.text) if streamed or case.whole is None else case.whole
-    with Sim(f"{fault}@{','.join(map(str, case.numbers))}", slow="50ms") as sim:
+    with Sim(f"{fault}@{','.join(map(str, case.numbers))}", slow=0.05) as sim:
         flags = ["--timeout", "0.4"] if kind == "timeout" else []
         done, rows = run(
             capsys, sim, "-n", 6, "-c", 1, "--transport", transport, *flags, *([] if streamed else ["--no-stream"])
@@ -236,7 +236,7 @@ LATE = {
 @pytest.mark.parametrize("late", LATE)
 def test_timeouts_name_their_flag(late: str, transport: str, capsys: Capture) -> None:
     fault, flag, message = LATE[late]
-    with Sim(f"{fault}@1", slow="5s") as sim:
+    with Sim(f"{fault}@1", slow=5.0) as sim:
         _, rows = run(capsys, sim, "-n", 3, "-c", 1, "--transport", transport, flag, "400ms")
     assert failed(rows) == {1: "timeout"}
     assert rows[1].error is not None

@@ -14,7 +14,8 @@ from loadstone.errors import UsageError
 from loadstone.evals.output import lm_eval_samples, results
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.rescore import rescore as rescoring
-from loadstone.evals.rescore.rescore import MetricChange, RescoreOptions, RescoreResult
+from loadstone.evals.rescore.options import RescoreOptions
+from loadstone.evals.rescore.rescore import MetricChange, RescoreResult
 from loadstone.evals.rescore.samples_file import SamplesFile
 from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.samples import ItemResponses

@@ -31,7 +31,7 @@ def live(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
         async def main() -> Any:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: strays.append(context))
-            server = Server(Settings(**{"ttft": "2ms", "itl": "1ms"} | settings))
+            server = Server(Settings(**{"port": 0, "ttft": "2ms", "itl": "1ms"} | settings))
             await server.start()
             try:
                 async with asyncio.timeout(20):

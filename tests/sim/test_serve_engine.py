@@ -221,8 +221,8 @@ def test_faults_are_those_of_the_exact_server(fault: str, stream: bool) -> None:
         told = re.sub(rb"[0-9a-f]{16}|\d{10}", b"", reply.body)  # but for ids and dates
         return reply.status, reply.ending, told, row["fault"], row["tokens"], len(row["sent"]), row["end"] is None
 
-    limits = {"prefix_caching": False, "slow": "20ms"}
-    with Sim(f"{fault}@0", slow="20ms") as exact, vllm(f"{fault}@0", **limits) as engine:
+    limits = {"prefix_caching": False, "slow": 0.02}
+    with Sim(f"{fault}@0", slow=0.02) as exact, vllm(f"{fault}@0", **limits) as engine:
         assert seen(engine) == seen(exact)
         if fault != "refuse":
             assert settled(engine)["kv_cache_usage_perc"] == 0
@@ -314,17 +314,24 @@ def test_histograms_count_requests_and_steps() -> None:
 
 
 SETTINGS = [
-    ({"engine": "sglang"}, "--engine 'sglang' is unknown: choose exact or vllm"),
-    ({"preset": "tiny"}, "--preset is a setting of the simulated engine: give it with --engine vllm"),
-    ({"prefix_caching": False}, "--no-prefix-caching is a setting of the simulated engine: give it with --engine vllm"),
+    ({"engine": "sglang"}, "--engine takes exact or vllm, not 'sglang'"),
+    ({"preset": "tiny"}, "--preset needs --engine: it is a setting of the simulated engine, --engine vllm"),
+    (
+        {"prefix_caching": False},
+        "--prefix-caching needs --engine: it is a setting of the simulated engine, --engine vllm",
+    ),
+    (
+        {"engine": "vllm", "ttft": "2ms"},
+        "--ttft and --engine exclude each other: with --engine vllm the engine's steps say when",
+    ),
     (
         {"engine": "vllm", "preset": "a100"},
         "--preset 'a100' is unknown: choose one of tiny, h100-8b, h100x4-70b, h100x8-70b",
     ),
-    ({"engine": "vllm", "max_num_seqs": 0}, "--max-num-seqs must be at least 1, not 0"),
-    ({"engine": "vllm", "num_speculative_tokens": -1}, "--num-speculative-tokens must be at least 0, not -1"),
-    ({"engine": "vllm", "acceptance_rate": 1.5}, "--acceptance-rate must be between 0 and 1, not 1.5"),
-    ({"engine": "vllm", "speedup": 0.0}, "--speedup must be above 0, not 0"),
+    ({"engine": "vllm", "max_num_seqs": 0}, "--max-num-seqs takes 1 or more, not 0"),
+    ({"engine": "vllm", "num_speculative_tokens": -1}, "--num-speculative-tokens takes 0 or more, not -1"),
+    ({"engine": "vllm", "acceptance_rate": 1.5}, "--acceptance-rate takes 0 to 1, not 1.5"),
+    ({"engine": "vllm", "speedup": 0.0}, "--speedup takes a number above 0, not 0.0"),
     (
         {"engine": "vllm", "preset": "tiny", "max_num_batched_tokens": 8},
         "--max-num-batched-tokens (8) must be at least --max-num-seqs (64): raise the first or lower the second",

@@ -262,7 +262,7 @@ def test_a_taken_port_is_the_operators_mistake(live: Any) -> None:
 def test_serve() -> None:
     async def main() -> None:
         stop, urls = asyncio.Event(), asyncio.Queue[str]()
-        task = asyncio.create_task(serve(Settings(), urls.put_nowait, stop))
+        task = asyncio.create_task(serve(Settings(port=0), urls.put_nowait, stop))
         url = await urls.get()
         client = await Client.to(url)
         assert (await client.ask("GET", "/health")).status == 200
@@ -272,7 +272,7 @@ def test_serve() -> None:
         with pytest.raises(ConnectionRefusedError):
             await Client.to(url)
         client.close()
-        task = asyncio.create_task(serve(Settings(), urls.put_nowait))
+        task = asyncio.create_task(serve(Settings(port=0), urls.put_nowait))
         await urls.get()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -284,7 +284,7 @@ def test_serve() -> None:
 @pytest.mark.parametrize("name", ["tokens_per_chunk", "default_tokens", "max_model_len"])
 def test_counts_must_be_positive(name: str) -> None:
     wrong: dict[str, Any] = {name: 0}
-    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be at least 1"):
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} takes 1 or more, not 0"):
         Server(Settings(**wrong))
 
 
@@ -296,5 +296,5 @@ def test_the_loops_own_timer_serves_where_there_is_no_timerfd(live: Any, monkeyp
 
 
 def test_a_key_without_its_certificate_is_refused() -> None:
-    with pytest.raises(UsageError, match="--certfile FILE"):
+    with pytest.raises(UsageError, match="--keyfile needs --certfile"):
         Server(Settings(keyfile="key.pem"))

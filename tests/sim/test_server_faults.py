@@ -167,7 +167,7 @@ def test_fault_error_event(live: Any) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_fault_slow_head(live: Any, stream: bool) -> None:
-    reply, row = live(faulty("slow-head", stream=stream), faults=("slow-head@0",), slow="30ms")
+    reply, row = live(faulty("slow-head", stream=stream), faults=("slow-head@0",), slow=0.03)
     assert (reply.ending, row["tokens"]) == ("complete", 8)
     assert row["planned"][0] - row["received"] == (32 if stream else 39) * 10**6
     assert row["sent"][0] >= row["planned"][0]
@@ -217,7 +217,7 @@ def test_a_storm_of_all_faults_leaves_nothing_behind(live: Any) -> None:
         assert sorted(numbers) == list(range(len(numbers)))
         assert len({row["fault"] for row in server.truth}) > 10
 
-    live(test, faults=tuple(f"{name}:0.04" for name in FAULTS if name != "refuse"), slow="5ms")
+    live(test, faults=tuple(f"{name}:0.04" for name in FAULTS if name != "refuse"), slow=0.005)
 
 
 def test_a_fault_table_chooses_by_seed_and_number() -> None:

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from loadstone.errors import UsageError
-from loadstone.sim import settings as model
+from loadstone.sim import timing as model
 from loadstone.sim.settings import Settings
 
 
@@ -25,8 +25,8 @@ def test_durations(text: str, ns: float) -> None:
     ["", "fast", "-1s", "1h", "1 2", "uniform(1)", "uniform(2,1)", "normal(1,2,3)", "exp()", "exp(x)", "a(1)"],
 )
 def test_a_wrong_time_is_one_sentence(text: str) -> None:
-    with pytest.raises(UsageError, match=r"write a duration .* uniform\(a,b\), .* lognormal\(mean,sd\)"):
-        model.distribution(text)
+    with pytest.raises(UsageError, match=r"--itl takes a time such as 50ms .* uniform\(a,b\), .* lognormal\(mean,sd\)"):
+        Settings(itl=text).check()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_zero_means() -> None:
 
 
 def test_offsets_repeat_for_the_same_request_only() -> None:
-    timing = model.timing(Settings(ttft="exp(50ms)", itl="exp(10ms)", seed=5))
+    timing = model.Timing(model.distribution("exp(50ms)"), model.distribution("exp(10ms)"), per_chunk=1, seed=5)
     assert timing.offsets(0, 50) == timing.offsets(0, 50)
     assert timing.offsets(0, 50) != timing.offsets(1, 50)
     assert len(timing.offsets(0, 50)) == 50

@@ -93,7 +93,8 @@ class Sim:
     """The simulated server in a thread of its own."""
 
     def __init__(self, *faults: str, **settings: Any) -> None:
-        self.settings = Settings(**{**QUICK, "faults": faults, **settings})
+        quick = QUICK if settings.get("engine", "exact") == "exact" else {"default_tokens": QUICK["default_tokens"]}
+        self.settings = Settings(**{"port": 0, **quick, "faults": list(faults), **settings})
         self.server = Server(self.settings)
         self._loop = event_loop.loop_factory()()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated server")

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadstone.cli import swarm
 from loadstone.cli.parser import parse
 from loadstone.config.schema import Config
 from loadstone.engine.progress_digest import Progress, bin_middle, count_bins
@@ -362,12 +363,18 @@ def test_what_is_no_key_travels() -> None:
 
 
 def test_the_settings_of_a_worker() -> None:
-    assert settings.worker_settings({settings.PROCESSES: "3", settings.SPOOL: "/s"}) == settings.WorkerSettings(
-        3, Path("/s")
-    )
-    assert settings.worker_settings({}).processes >= 1
-    with pytest.raises(UsageError, match="auto or a number from 1"):
+    worker = settings.worker_settings({settings.PROCESSES: "3", settings.SPOOL: "/s"})
+    assert (worker.process_count, worker.folder) == (3, Path("/s"))
+    for environment in ({}, {settings.PROCESSES: "auto", settings.SPOOL: ""}):
+        worker = settings.worker_settings(environment)
+        assert worker.process_count >= 1
+        assert worker.folder == Path("loadstone-spool")
+    with pytest.raises(UsageError, match="LOADSTONE_PROCESSES: --processes takes 1 or more, not 0"):
         settings.worker_settings({settings.PROCESSES: "0"})
+    with pytest.raises(
+        UsageError, match="LOADSTONE_PROCESSES: --processes takes auto or a number of processes, not 'x'"
+    ):
+        settings.worker_settings({settings.PROCESSES: "x"})
     assert settings.silence({}) == 20.0
     with pytest.raises(UsageError, match="a time such as 20s"):
         settings.silence({settings.SILENCE: "soon"})
@@ -409,12 +416,19 @@ def test_another_locustfile_is_loaded_beside_ours() -> None:
     assert words == ["-f", f"{command.LOCUSTFILE},shape.py", "--worker", "--master-host", "m"]
 
 
-def test_flags_of_one_role_are_refused_to_the_other() -> None:
-    with pytest.raises(UsageError, match="the master sends no load"):
-        command.environment("master", Config(), split("master", "--processes", "2"))
-    variables = command.environment("worker", Config(), split("worker", "--processes", "2", "--spool", "/s"))
-    assert variables == {settings.PROCESSES: "2", settings.SPOOL: "/s"}
-    variables = command.environment("master", Config(rate=2.0, requests=3), split("master", "--as", "md"))
+@pytest.mark.parametrize(
+    ("flags", "said"), [("--processes 2", "the master sends no load"), ("--junit j.xml", "are not for a swarm")]
+)
+def test_flags_that_the_master_does_not_have_are_refused(flags: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        swarm.run(split("master", "--url", "http://h:1", *flags.split()))
+
+
+def test_flags_travel_by_the_environment() -> None:
+    worker = settings.WorkerSettings(processes=2, spool="/s")
+    assert settings.worker_environment(worker) == {settings.PROCESSES: "2", settings.SPOOL: "/s"}
+    assert settings.worker_environment(settings.WorkerSettings()) == {}
+    variables = command.master_environment(Config(rate=2.0, requests=3), "md")
     assert settings.config(variables) == Config(rate=2.0, requests=3)
     assert settings.view(variables) == "md"
 

@@ -1,23 +1,14 @@
-"""The demand on a fleet: requests/s, or users with think time, with its peak and its growth. Pure.
-
-It also parses how they are typed on the command line: every mistake is a ConfigError that says what to type.
-"""
+"""The demand on a fleet: requests/s, or users with think time. Pure."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 
 from msgspec import Struct
 
-from loadstone.errors import ConfigError
-
 # Steps of the bisection for a load; each halves the error.
 BISECTIONS = 60
-_NUMBER = r"[0-9]+\.?[0-9]*|\.[0-9]+"
-# Months of each period of growth.
-_PERIODS = {"month": 1, "quarter": 3, "year": 12}
 
 
 class Demand(Struct, frozen=True, kw_only=True):
@@ -77,68 +68,3 @@ def replicas_needed(demand: Demand, max_load: float, response: Response) -> int:
     """
     served = max_load if demand.rate is not None else max_load * (demand.think + response(max_load))
     return max(1, math.ceil(demand.size / served * (1 - 1e-9)))
-
-
-def parse_rates(text: str) -> tuple[float, ...]:
-    """Parse one rate or several, requests/s: `40` or `10,40,160`."""
-    return _parse_numbers(text, "--rate takes requests/s above 0 such as 40 or 10,40,160")
-
-
-def parse_users(text: str) -> tuple[float, ...]:
-    """Parse one number of users or several: `500` or `500,2000`."""
-    return _parse_numbers(text, "--users takes numbers above 0 such as 500 or 500,2000")
-
-
-def parse_prices(text: str) -> tuple[float, ...]:
-    """Parse the price of a replica hour, or one for each sweep."""
-    form = "--price takes a price above 0 of a replica hour such as 2.50, or one for each sweep: 2.50,4"
-    return _parse_numbers(text, form)
-
-
-def parse_gpus(text: str) -> tuple[int, ...]:
-    """Parse the number of GPUs of a replica, or one for each sweep."""
-    form = "--gpus takes the number of GPUs of a replica such as 1, or one for each sweep: 1,4"
-    values = _parse_numbers(text, form)
-    if not all(value.is_integer() for value in values):
-        raise ConfigError(f"{form}, not {text!r}")
-    return tuple(map(int, values))
-
-
-def parse_peak(text: str) -> float:
-    """Parse the ratio of the busiest time to the mean: `2.5` or `2.5x`."""
-    form = "--peak takes a factor of 1 or more such as 2.5: the busiest time over the mean"
-    value = _parse_positive(text.strip().removesuffix("x"), text, form)
-    if value < 1:
-        raise ConfigError(f"{form}, not {text!r}")
-    return value
-
-
-def parse_headroom(text: str) -> float:
-    """Parse the fraction of the capacity that is kept free: `20%` or `0.2`."""
-    form = "--headroom takes a share below 100% such as 20%"
-    match = re.fullmatch(rf"({_NUMBER})(%?)", text.strip())
-    if match is None or not 0 <= (value := float(match[1]) / (100 if match[2] else 1)) < 1:
-        raise ConfigError(f"{form}, not {text!r}")
-    return value
-
-
-def parse_growth(text: str) -> float:
-    """Parse growth such as `10%/month`, `50%/year` or `-5%/quarter` into the factor of one month, compounded."""
-    match = re.fullmatch(rf"([+-]?)({_NUMBER})%\s*(?:/|per|a)\s*(\w+)", text.strip())
-    form = f"--growth takes a percentage and a period such as 10%/month ({', '.join(_PERIODS)})"
-    if match is None or match[3] not in _PERIODS:
-        raise ConfigError(f"{form}, not {text!r}")
-    factor = 1 + float(f"{match[1]}{match[2]}") / 100
-    if not factor > 0:
-        raise ConfigError(f"{form}; less than nothing cannot be left after {text!r}")
-    return float(factor ** (1 / _PERIODS[match[3]]))
-
-
-def _parse_numbers(text: str, form: str) -> tuple[float, ...]:
-    return tuple(_parse_positive(part.strip(), text, form) for part in text.split(","))
-
-
-def _parse_positive(text: str, whole: str, form: str) -> float:
-    if not re.fullmatch(_NUMBER, text.strip()) or not float(text) > 0:
-        raise ConfigError(f"{form}, not {whole!r}")
-    return float(text)

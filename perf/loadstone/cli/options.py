@@ -39,6 +39,16 @@ class Shown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileOption:
+    """Where settings are read from."""
+
+    config: Annotated[
+        str | None,
+        Flag("TOML, YAML or JSON file with these settings by their long names; flags take precedence", metavar="FILE"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportOptions:
     """What `report` shows of runs, and what it recomputes them with."""
 

@@ -99,5 +99,5 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     settings = Parser(prog="loadstone swarm", argument_default=argparse.SUPPRESS, allow_abbrev=False, add_help=False)
     add_flags(settings, Config)
     add_flags(settings, Shown)
-    options.settings, options.rest = settings.parse_known_args(rest)
+    options.settings, options.rest = settings.parse_known_args(rest, argparse.Namespace(command=command))
     return options

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-COMMANDS = ("run", "sweep", "eval")
+COMMANDS = ("run", "sweep", "eval", "plan", "serve")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,14 @@ def schema_of(command: str) -> dict[str, Any]:
         return made
     if command == "run":
         return schema(Config, title)
+    if command == "plan":
+        from loadstone.capacity.settings import PlanSettings
+
+        return schema(PlanSettings, title)
+    if command == "serve":
+        from loadstone.sim.settings import Settings
+
+        return schema(Settings, title)
     from loadstone.evals.settings import Eval
 
     made = schema(Eval, title)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from loadstone.cli.flags import add_flags
+from loadstone.cli.options import read_options
+from loadstone.config import kinds
+from loadstone.config.flags import Flag
 from loadstone.errors import ConfigError
 from loadstone.report import output as outputs
 
@@ -23,35 +28,31 @@ VIEWS = (*outputs.FORMS, "json", "csv", "leaderboard")
 EVAL, RESULTS = "eval.json", "results_"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """What is shown of the scores, and where they are written."""
+
+    view: Annotated[
+        str,
+        Flag("format of the report: text (default), md, html, json, csv, leaderboard", kinds.choice(VIEWS), name="as"),
+    ] = "text"
+    output: Annotated[str | None, Flag("also write results and samples to a new folder", short="-o", metavar="DIR")] = (
+        None
+    )
+
+
 def add(parser: ArgumentParser) -> None:
     """Add the flags of `score`."""
+    from loadstone.evals.rescore.options import RescoreOptions
+
     parser.add_argument(
         "samples",
         metavar="SAMPLES",
         nargs="+",
         help="folder of an evaluation by `loadstone eval` or lm-eval, its samples_*.jsonl, or a run with --task",
     )
-    parser.add_argument(
-        "--task",
-        metavar="NAME",
-        help="score as this task, or `target` to compare with the targets (default: from the file's name)",
-    )
-    parser.add_argument(
-        "--extractor", metavar="NAME", help="extracts the answer: a name, regex:PATTERN or FILE.py:NAME"
-    )
-    parser.add_argument("--scorer", metavar="NAME", help="compares the answer with the target: a name or FILE.py:NAME")
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="folder with the dataset of a run, or bundled, when scoring a run"
-    )
-    parser.add_argument("--allow-code-execution", action="store_true", help="run programs that the model wrote")
-    parser.add_argument("--only", metavar="IDS", help="doc_ids to score, such as 3,5-9")
-    parser.add_argument(
-        "--as",
-        dest="view",
-        choices=VIEWS,
-        help="format of the report: text (default), md, html, json, csv, leaderboard",
-    )
-    parser.add_argument("-o", "--output", metavar="DIR", help="also write results and samples to a new folder")
+    add_flags(parser, RescoreOptions)
+    add_flags(parser, ScoreOptions)
 
 
 def run(options: Namespace) -> int:
@@ -64,18 +65,14 @@ def run(options: Namespace) -> int:
     from loadstone.engine import run_folder
     from loadstone.evals.output import report as eval_report
     from loadstone.evals.output import results
-    from loadstone.evals.rescore.rescore import RescoreOptions, rescore
+    from loadstone.evals.rescore.options import RescoreOptions
+    from loadstone.evals.rescore.rescore import rescore
 
-    flags, now = vars(options), datetime.datetime.now()
-    rescore_options = RescoreOptions(
-        **{name: flags.get(name) for name in ("task", "extractor", "scorer", "only")},
-        data=flags.get("data_dir"),
-        allow_code=flags.get("allow_code_execution", False),
-    )
-    folder = run_folder.RunFolder(Path(flags["output"])) if flags.get("output") else None
+    shown, now = read_options(ScoreOptions, options), datetime.datetime.now()
+    folder = run_folder.RunFolder(Path(shown.output)) if shown.output else None
     paths = [Path(path) for path in options.samples]
-    result = rescore(paths, rescore_options, folder, now.timestamp(), results.file_time(now))
-    show(result.evaluation, None, flags.get("view", "text"), None, result.changes)
+    result = rescore(paths, read_options(RescoreOptions, options), folder, now.timestamp(), results.file_time(now))
+    show(result.evaluation, None, shown.view, None, result.changes)
     if folder is not None:
         eval_report.write(folder)
         outputs.notice(f"results are in {folder.path}")

@@ -160,10 +160,11 @@ def check(config: Any) -> None:
     for name, setting in settings.items():
         value = getattr(config, name)
         convert(setting, value)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and not setting.flag.allows(value):
-            takes = setting.flag.bounds() or setting.kind.takes
-            raise ConfigError(f"--{setting.name} takes {takes}, not {value}", field=name)
+        for number in value if isinstance(value, list) else [value]:
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if is_number and not setting.flag.allows(number):
+                takes = setting.flag.bounds() or setting.kind.takes
+                raise ConfigError(f"--{setting.name} takes {takes}, not {number}", field=name)
     present = given(config)
     for name in (name for name in settings if name in present):
         flag = settings[name].flag

@@ -5,18 +5,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from loadstone.config import files
-from loadstone.config.flags import check, flag_name, from_mapping, settings_of
+from loadstone.config.flags import flag_name, from_mapping, settings_of
 from loadstone.config.providers import resolve
 from loadstone.config.redact import HIDDEN
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 
-T = TypeVar("T")
 # Settings of a saved run that the next one does not share.
 _OF_ONE_RUN = ("output",)
+
+
+class Checked(Protocol):
+    """Settings that check themselves."""
+
+    def check(self) -> object:
+        """Check the settings. Raises ConfigError."""
+
+
+T = TypeVar("T", bound=Checked)
 
 
 def load_config(options: Mapping[str, Any]) -> Config:
@@ -75,19 +84,19 @@ def load_settings(cls: type[T], options: Mapping[str, Any]) -> T:
 
     options: parsed flags, with the name of the command in `command`.
     """
-    with located(options.get("config")):
+    with located(options.get("config"), cls):
         settings = from_mapping(cls, merge_settings(cls, options), options["command"])
-        check(settings)
+        settings.check()
     return settings
 
 
 @contextlib.contextmanager
-def located(path: str | None) -> Iterator[None]:
-    """Add file and line to a ConfigError of the context about a setting that the file has."""
+def located(path: str | None, cls: type[Any] = Config) -> Iterator[None]:
+    """Add file and line to a ConfigError of the context about a setting of a dataclass that the file has."""
     try:
         yield
     except ConfigError as exc:
-        names = [exc.field, flag_name(Config, exc.field)] if exc.field else []
+        names = [exc.field, flag_name(cls, exc.field)] if exc.field else []
         lines = (files.find_line(Path(path), name) for name in names) if path else iter(())
         line = next((line for line in lines if line), None)
         if line is None or exc.file:

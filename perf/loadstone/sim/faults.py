@@ -5,10 +5,12 @@ Pure. response.py and server.py carry them out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from loadstone.errors import ConfigError
-from loadstone.sim.settings import generator
+from loadstone.sim.timing import generator
 
 # What the server does for each fault.
 FAULTS = {
@@ -52,7 +54,7 @@ class Faults(Struct, frozen=True):
         return next((name for name, end in self.cumulative if draw < end), None)
 
 
-def parse(specs: tuple[str, ...], seed: int) -> Faults:
+def parse(specs: Sequence[str], seed: int) -> Faults:
     """Parse values of --fault: `NAME:SHARE` or `NAME@i,j,k`, request numbers from 0. Raises ConfigError."""
     by_number: dict[int, str] = {}
     cumulative: list[tuple[str, float]] = []
@@ -62,11 +64,15 @@ def parse(specs: tuple[str, ...], seed: int) -> Faults:
         mark = "@" if "@" in spec else ":"
         name, separator, value = spec.partition(mark)
         if not separator or name not in FAULTS:
-            raise ConfigError(f"{spec!r} is not a fault: write NAME:SHARE or NAME@i,j,k with one of {names}")
+            raise ConfigError(
+                f"{spec!r} is not a fault: write NAME:SHARE or NAME@i,j,k with one of {names}", field="faults"
+            )
         if mark == "@":
             numbers = value.split(",")
             if not all(number.strip().isdecimal() for number in numbers):
-                raise ConfigError(f"{spec!r} has no list of request numbers: write for instance {name}@0,5,9")
+                raise ConfigError(
+                    f"{spec!r} has no list of request numbers: write for instance {name}@0,5,9", field="faults"
+                )
             by_number.update(dict.fromkeys(map(int, numbers), name))
             continue
         try:
@@ -75,10 +81,11 @@ def parse(specs: tuple[str, ...], seed: int) -> Faults:
             fraction = -1.0
         if not 0 <= fraction <= 1:
             raise ConfigError(
-                f"{spec!r} has no share between 0 and 1: write for instance NAME:0.05 with one of {names}"
+                f"{spec!r} has no share between 0 and 1: write for instance NAME:0.05 with one of {names}",
+                field="faults",
             )
         end += fraction
         cumulative.append((name, end))
     if end > 1 + 1e-9:
-        raise ConfigError(f"the shares of the faults add up to {end:g}: make them at most 1 together")
+        raise ConfigError(f"the shares of the faults add up to {end:g}: make them at most 1 together", field="faults")
     return Faults(by_number, tuple(cumulative), seed)

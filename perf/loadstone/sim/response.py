@@ -12,10 +12,10 @@ from typing import Protocol
 
 from loadstone.sim import bodies, stream_events
 from loadstone.sim.bodies import Page, encode
-from loadstone.sim.settings import TABLE_SIZE, WORD_TABLE, text_start, text_tokens
 from loadstone.sim.state import ServerState
 from loadstone.sim.stream_events import ParsedRequest, ResponseFacts
 from loadstone.sim.truth import TruthRow
+from loadstone.sim.words import TABLE_SIZE, WORD_TABLE, text_start, text_tokens
 
 # Maximum number of overdue chunks of one response that are written together.
 MAX_CHUNKS_PER_WRITE = 64

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import os
 import random
@@ -18,8 +19,6 @@ import time
 from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 from typing import Any
-
-import msgspec
 
 from loadstone.errors import ConfigError, UsageError
 from loadstone.host import event_loop
@@ -59,9 +58,10 @@ class Server:
     """
 
     def __init__(self, settings: Settings) -> None:
+        settings.check()
         self.profile = profile(settings)
         if self.profile:
-            settings = msgspec.structs.replace(settings, max_model_len=self.profile.limits.max_sequence_tokens)
+            settings = dataclasses.replace(settings, max_model_len=self.profile.limits.max_sequence_tokens)
         self.settings = settings
         self.state = ServerState(settings)
         self.connections: set[Connection] = set()
@@ -275,8 +275,6 @@ RESET_FAULTS: dict[str | None, Callable[[Server, Connection], None]] = {
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:
     """Load the certificate, if there is one. Raises ConfigError if it cannot be used."""
     if not settings.certfile:
-        if settings.keyfile:
-            raise ConfigError("--keyfile is the key of a certificate: give that with --certfile FILE")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:

@@ -1,213 +1,165 @@
-"""The settings of the simulated server, and what follows from them: times of chunks, and the words of responses.
+"""The settings of the simulated server, each with its flag. Pure.
 
-Pure: no clock, no socket. All times are integer nanoseconds from the moment the request was received. The times of
-`--engine exact` are here; the model of a batching engine is in engine/.
+They are compared by identity (`eq=False`): the cache of parsed requests hashes them for each request.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable
-from functools import lru_cache
-from random import Random
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
 
-from msgspec import Struct
-
-from loadstone.errors import ConfigError
+from loadstone.config import flags, kinds
+from loadstone.config.flags import Flag
+from loadstone.config.kinds import Kind
+from loadstone.sim.timing import distribution
 
 
-class Settings(Struct, frozen=True, kw_only=True):
-    """The settings, one per flag of `loadstone serve`.
+def _check_distribution(text: str) -> str:
+    """Return the text of a distribution. Raises ValueError if it is none."""
+    distribution(text)
+    return text
 
-    ttft, itl: times that `distribution` parses.
-    slow: delay of the fault slow-head, a time that `duration` parses.
-    faults: specs that `faults.parse` parses.
-    truth_limit: how many of the latest requests GET /truth has.
-    engine: `exact` follows ttft, itl and tokens_per_chunk; `vllm` has its own fields, from preset to speedup, whose
-        defaults come from the preset (`presets.profile`).
-    answers: a file of recorded answers (`recorded_answers.parse`).
-    answer_*: fraction, or number above 1, of the answers of each kind.
-    planted: file to write the kinds to.
-    """
 
-    host: str = "127.0.0.1"
-    port: int = 0
-    unix: str | None = None
-    model: str = "sim"
-    ttft: str = "50ms"
-    itl: str = "10ms"
-    tokens_per_chunk: int = 1
-    default_tokens: int = 128
-    max_model_len: int = 131072
-    seed: int = 0
-    faults: tuple[str, ...] = ()
-    slow: str = "2s"
+_TIMES = Kind(
+    "a time such as 50ms or 0.05s, uniform(a,b), normal(mean,sd), exp(mean) or lognormal(mean,sd)",
+    _check_distribution,
+    "DIST",
+    text=".+",
+)
+_FAULT = Kind("NAME:SHARE or NAME@I,J", str, "NAME:SHARE|NAME@I,J")
+_EXACT = (("engine", "with --engine vllm the engine's steps say when"),)
+_VLLM = (("engine",), "it is a setting of the simulated engine, --engine vllm")
+_ROWS = (("answers",), "it is about the rows of that file")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ListenerSettings:
+    """Where the server listens, and to whom."""
+
+    host: Annotated[str, Flag("address to bind (default: 127.0.0.1)")] = "127.0.0.1"
+    port: Annotated[
+        int, Flag("port to bind; 0 is any free port (default: 8000)", metavar="PORT", least=0, most=65535)
+    ] = 8000
+    unix: Annotated[str | None, Flag("bind a Unix socket instead", metavar="PATH")] = None
+    model: Annotated[str, Flag("name of the model (default: sim)")] = "sim"
+    api_key_env: Annotated[
+        str | None, Flag("environment variable with the API key that requests must send", metavar="NAME")
+    ] = None
+    certfile: Annotated[str | None, Flag("serve TLS with this certificate", metavar="FILE")] = None
+    keyfile: Annotated[
+        str | None,
+        Flag("private key of the certificate", metavar="FILE", needs=(("certfile",), "it is the key of a certificate")),
+    ] = None
+    # No setting: the key that requests must send.
     api_key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ResponseSettings:
+    """When responses come with `--engine exact`, how long they are, and which of them fail."""
+
+    ttft: Annotated[
+        str | float,
+        Flag(
+            "distribution of the time to first token: 50ms, uniform(a,b), normal(m,s), exp(m), lognormal(m,s)",
+            _TIMES,
+            excludes=_EXACT,
+        ),
+    ] = "50ms"
+    itl: Annotated[
+        str | float, Flag("distribution of the time between tokens (default: 10ms)", _TIMES, excludes=_EXACT)
+    ] = "10ms"
+    tokens_per_chunk: Annotated[int, Flag("tokens per event (default: 1)", least=1, excludes=_EXACT)] = 1
+    default_tokens: Annotated[
+        int, Flag("tokens of an answer if the request has no max_tokens (default: 128)", least=1)
+    ] = 128
+    max_model_len: Annotated[int, Flag("maximum tokens of prompt and answer (default: 131072)", least=1)] = 131072
+    faults: Annotated[
+        list[str],
+        Flag(
+            "fault to apply to a fraction of the requests or to those numbered I, J; an unknown name lists all faults",
+            _FAULT,
+            name="fault",
+            repeat=True,
+            join=list,
+        ),
+    ] = field(default_factory=list)
+    slow: Annotated[float, Flag("delay of the fault slow-head (default: 2s)", kinds.TIME, least=0)] = 2.0
+    seed: Annotated[int, Flag("seed of distributions, texts and faults (default: 0)")] = 0
+    # No setting: how many of the latest requests GET /truth has.
     truth_limit: int = 200_000
-    certfile: str | None = None
-    keyfile: str | None = None
-    engine: str = "exact"
-    preset: str | None = None
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    num_gpu_blocks: int | None = None
-    block_size: int | None = None
-    prefix_caching: bool | None = None
-    num_speculative_tokens: int | None = None
-    acceptance_rate: float | None = None
-    speedup: float | None = None
-    answers: str | None = None
-    answer_wrong: float = 0.0
-    answer_truncated: float = 0.0
-    answer_unparsable: float = 0.0
-    answer_empty: float = 0.0
-    answer_failing: float = 0.0
-    planted: str | None = None
 
 
-# ns per unit; a number without a unit is in seconds.
-DURATION_UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9, "": 1e9}
-_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|ms|s|)")
-_CALL = re.compile(r"(\w+)\((.*)\)")
-DISTRIBUTION_FORMS = (
-    "a duration (50ms, 0.05s, 200us, or a number of seconds), "
-    "uniform(a,b), normal(mean,sd), exp(mean) or lognormal(mean,sd)"
-)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnswerSettings:
+    """Recorded answers, and the bad ones among them."""
+
+    GROUP: ClassVar = (
+        "recorded answers (docs/recorded-answers.md; SHARE is a fraction of the rows, or a number of rows above 1)"
+    )
+
+    answers: Annotated[
+        str | None,
+        Flag("JSONL of question (or prompt, messages) and answer; these questions get these answers", metavar="FILE"),
+    ] = None
+    answer_wrong: Annotated[
+        float, Flag("rows answered wrongly (default: 0)", metavar="SHARE", least=0, needs=_ROWS)
+    ] = 0.0
+    answer_truncated: Annotated[
+        float, Flag("rows whose answer is cut before its end (default: 0)", metavar="SHARE", least=0, needs=_ROWS)
+    ] = 0.0
+    answer_unparsable: Annotated[
+        float,
+        Flag("rows answered with text that contains no answer (default: 0)", metavar="SHARE", least=0, needs=_ROWS),
+    ] = 0.0
+    answer_empty: Annotated[
+        float, Flag("rows answered with empty text (default: 0)", metavar="SHARE", least=0, needs=_ROWS)
+    ] = 0.0
+    answer_failing: Annotated[
+        float, Flag("rows answered with HTTP 500 each time (default: 0)", metavar="SHARE", least=0, needs=_ROWS)
+    ] = 0.0
+    planted: Annotated[
+        str | None, Flag("write which rows got which bad answer to this file", metavar="FILE", needs=_ROWS)
+    ] = None
 
 
-def _lognormal(rng: Random, mean: float, sd: float) -> float:
-    """Return a lognormal number; `mean` and `sd` are its own, not those of its logarithm."""
-    if mean <= 0:
-        return 0.0
-    variance = math.log1p((sd / mean) ** 2)
-    return rng.lognormvariate(math.log(mean) - variance / 2, math.sqrt(variance))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EngineSettings:
+    """The engine; what is None is as in the preset (engine/presets.py)."""
+
+    GROUP: ClassVar = "engine (these flags are named as in vLLM)"
+
+    engine: Annotated[
+        Literal["exact", "vllm"], Flag("exact (default): the given times; vllm: continuous batching as in vLLM")
+    ] = "exact"
+    preset: Annotated[
+        str | None, Flag("hardware and model: tiny, h100-8b (default), h100x4-70b or h100x8-70b", needs=_VLLM)
+    ] = None
+    max_num_seqs: Annotated[int | None, Flag("maximum sequences per step", least=1, needs=_VLLM)] = None
+    max_num_batched_tokens: Annotated[int | None, Flag("maximum tokens per step", least=1, needs=_VLLM)] = None
+    num_gpu_blocks: Annotated[
+        int | None,
+        Flag("blocks of the KV cache", aliases=("num-gpu-blocks-override",), least=1, needs=_VLLM),
+    ] = None
+    block_size: Annotated[int | None, Flag("tokens per KV cache block (default: 16)", least=1, needs=_VLLM)] = None
+    prefix_caching: Annotated[bool, Flag("disable prefix caching", aliases=("enable-prefix-caching",), needs=_VLLM)] = (
+        True
+    )
+    num_speculative_tokens: Annotated[
+        int | None, Flag("draft tokens per step (default: 0)", metavar="K", least=0, needs=_VLLM)
+    ] = None
+    acceptance_rate: Annotated[
+        float | None,
+        Flag("probability that a draft token is accepted (default: 0)", metavar="P", least=0, most=1, needs=_VLLM),
+    ] = None
+    speedup: Annotated[float | None, Flag("factor by which steps are faster (default: 1)", above=0, needs=_VLLM)] = None
 
 
-# For each distribution, the number of arguments and the function that draws.
-DRAWS: dict[str, tuple[int, Callable[..., float]]] = {
-    "constant": (1, lambda _, value: value),
-    "uniform": (2, lambda rng, low, high: rng.uniform(low, high)),
-    "normal": (2, lambda rng, mean, sd: max(0.0, rng.gauss(mean, sd))),
-    "exp": (1, lambda rng, mean: rng.expovariate(1 / mean) if mean else 0.0),
-    "lognormal": (2, _lognormal),
-}
+# A dataclass has the fields of its last base first.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Settings(EngineSettings, AnswerSettings, ResponseSettings, ListenerSettings):
+    """The settings of the simulated server."""
 
-
-class Distribution(Struct, frozen=True):
-    """One of DRAWS, with its arguments in ns."""
-
-    name: str
-    args: tuple[float, ...]
-
-    @property
-    def constant(self) -> bool:
-        return self.name == "constant"
-
-    def draw(self, rng: Random) -> int:
-        """Return a random time, ns."""
-        return round(DRAWS[self.name][1](rng, *self.args))
-
-
-def duration(text: str) -> int:
-    """Convert `50ms`, `0.05s`, `200us`, `1s`, or a number of seconds to ns. Raises ConfigError."""
-    match = _DURATION.fullmatch(text.strip())
-    if not match:
-        raise ConfigError(f"{text!r} is not a duration: write 50ms, 0.05s, 200us, or a number of seconds")
-    return round(float(match[1]) * DURATION_UNITS[match[2]])
-
-
-def distribution(text: str) -> Distribution:
-    """Parse a duration, or a distribution with durations as arguments. Raises ConfigError."""
-    call = _CALL.fullmatch(text.strip().lower())
-    name, parts = (call[1], call[2].split(",")) if call else ("constant", [text])
-    wrong = ConfigError(f"{text!r} is not a time: write {DISTRIBUTION_FORMS}")
-    if name not in DRAWS or DRAWS[name][0] != len(parts):
-        raise wrong
-    try:
-        args = tuple(float(duration(part)) for part in parts)
-    except ConfigError as exc:
-        raise wrong from exc
-    if name == "uniform" and args[0] > args[1]:
-        raise wrong
-    return Distribution(name, args)
-
-
-def generator(seed: int, number: int, purpose: str) -> Random:
-    """Return the random generator of one request for one purpose: the same in every run."""
-    return Random(f"{seed}/{number}/{purpose}")
-
-
-def chunk_ends(tokens: int, per_chunk: int) -> range:
-    """Return the index of the last token of each chunk.
-
-    The first chunk has one token, as with vLLM's --stream-interval. The last index can be beyond the last token.
-    """
-    return range(0, tokens - 1 + per_chunk, per_chunk)
-
-
-@lru_cache(maxsize=1024)
-def _constant_offsets(ttft: int, itl: int, tokens: int, per_chunk: int) -> tuple[int, ...]:
-    return tuple(ttft + min(end, tokens - 1) * itl for end in chunk_ends(tokens, per_chunk))
-
-
-class Timing(Struct, frozen=True):
-    """When the chunks of a response are due.
-
-    per_chunk: tokens of each chunk but the first.
-    """
-
-    ttft: Distribution
-    itl: Distribution
-    per_chunk: int
-    seed: int
-
-    def offsets(self, number: int, tokens: int) -> tuple[int, ...]:
-        """Return when each chunk is due, ns after the request: with its last token, token k at ttft + k * itl."""
-        if self.ttft.constant and self.itl.constant:
-            return _constant_offsets(int(self.ttft.args[0]), int(self.itl.args[0]), tokens, self.per_chunk)
-        rng = generator(self.seed, number, "times")
-        at = [self.ttft.draw(rng)]
-        for _ in range(tokens - 1):
-            at.append(at[-1] + self.itl.draw(rng))
-        return tuple(at[min(end, tokens - 1)] for end in chunk_ends(tokens, self.per_chunk))
-
-
-def timing(settings: Settings) -> Timing:
-    """Return the timing that the settings describe. Raises ConfigError for invalid times or counts."""
-    for name in ("tokens_per_chunk", "default_tokens", "max_model_len"):
-        if getattr(settings, name) < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(settings, name)}")
-    return Timing(distribution(settings.ttft), distribution(settings.itl), settings.tokens_per_chunk, settings.seed)
-
-
-# Source of the words of all responses.
-TEXT = (
-    "the north needle of iron points to a stone and by this compass all ships sail from harbour to harbour at night "
-    "with no star over dark water when wind is high so that one true course on the chart holds for more than a day "
-    "while light current coast island anchor captain voyage distance drift field force pole measure horizon follow"
-)
-VOCABULARY = sorted(set(TEXT.split()))
-
-# Every response is a part of this fixed text, which is read in a circle, so that a token costs one look-up.
-TABLE_SIZE = 4096
-_rng = Random(1)
-WORD_TABLE = tuple(b" " + _rng.choice(VOCABULARY).encode() for _ in range(TABLE_SIZE))
-TABLE_WORDS = tuple(piece.decode().strip() for piece in WORD_TABLE)
-
-
-def text_start(seed: int, number: int, choice: int) -> int:
-    """Return where in WORD_TABLE the text of a choice begins."""
-    return (seed * 7919 + number * 389 + choice * 1543) % TABLE_SIZE
-
-
-def text_tokens(start: int, first: int, last: int) -> bytes:
-    """Return tokens `first` to `last` (both included) of the text that begins at `start`."""
-    if first == last:
-        return WORD_TABLE[(start + first) % TABLE_SIZE]
-    return b"".join([WORD_TABLE[(start + k) % TABLE_SIZE] for k in range(first, last + 1)])
-
-
-def text_word(start: int, k: int) -> str:
-    """Return token k of the text that begins at `start`, as it is in a later prompt that repeats the text."""
-    return TABLE_WORDS[(start + k) % TABLE_SIZE]
+    def check(self) -> None:
+        """Check the settings. Raises ConfigError."""
+        flags.check(self)

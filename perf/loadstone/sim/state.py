@@ -17,7 +17,8 @@ from loadstone.sim.answer_lookup import AnswerLookup
 from loadstone.sim.bodies import Page
 from loadstone.sim.metrics import Counters
 from loadstone.sim.recorded_answers import RecordedAnswers
-from loadstone.sim.settings import Settings, duration, timing
+from loadstone.sim.settings import Settings
+from loadstone.sim.timing import Timing, distribution
 from loadstone.sim.truth import TruthRow
 
 
@@ -32,9 +33,10 @@ class ServerState:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.timing = timing(settings)
+        ttft, itl = distribution(str(settings.ttft)), distribution(str(settings.itl))
+        self.timing = Timing(ttft, itl, settings.tokens_per_chunk, settings.seed)
         self.faults = faults.parse(settings.faults, settings.seed)
-        self.slow_head_delay = duration(settings.slow)
+        self.slow_head_delay = round(settings.slow * 1e9)
         self.answers = None if settings.answers is None else AnswerLookup(load_answers(settings))
         self.counters = Counters()
         self.truth_rows: deque[TruthRow] = deque(maxlen=settings.truth_limit)

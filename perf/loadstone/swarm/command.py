@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
 from loadstone.config.schema import Config
-from loadstone.errors import ConfigError, UsageError
+from loadstone.errors import UsageError
 from loadstone.swarm import settings
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 
-def environment(role: str, config: Config, options: Namespace) -> dict[str, str]:
-    """Return the environment variables for our locustfile (settings.py has their names).
-
-    Raises ConfigError for flags that this role does not have.
-    """
-    if role == "master":
-        if hasattr(options, "processes") or hasattr(options, "spool"):
-            raise ConfigError("--processes and --spool are for workers: the master sends no load")
-        if hasattr(options.settings, "junit") or hasattr(options.settings, "summary"):
-            raise ConfigError(
-                "--junit and --summary are not for a swarm: loadstone report its run with --as junit, --summary"
-            )
-        run = msgspec.json.encode(settings.check_sendable(config.check())).decode()
-        return {settings.RUN: run, settings.VIEW: getattr(options.settings, "view", "text")}
-    names = {"processes": settings.PROCESSES, "spool": settings.SPOOL}
-    return {variable: str(getattr(options, name)) for name, variable in names.items() if hasattr(options, name)}
+def master_environment(config: Config, view: str) -> dict[str, str]:
+    """Return the variables of the master for our locustfile (settings.py has their names). Raises ConfigError."""
+    run = msgspec.json.encode(settings.check_sendable(config.check())).decode()
+    return {settings.RUN: run, settings.VIEW: view}
 
 
 def arguments(role: str, config: Config, rest: Sequence[str]) -> list[str]:
@@ -58,12 +45,15 @@ def arguments(role: str, config: Config, rest: Sequence[str]) -> list[str]:
     return ["-f", ",".join([str(LOCUSTFILE), *files]), f"--{role}", *others]
 
 
-def run(role: str, config: Config, options: Namespace) -> int:
-    """Run a Locust master or worker until it ends."""
+def run(role: str, config: Config, environment: Mapping[str, str], rest: Sequence[str]) -> int:
+    """Run a Locust master or worker until it ends.
+
+    environment: variables of this role. rest: Locust's own flags.
+    """
     if find_spec("locust") is None:
         raise UsageError("a swarm needs Locust: pip install 'loadstone[locust]'")
-    os.environ.update(environment(role, config, options))
-    sys.argv = [f"loadstone swarm {role}", *arguments(role, config, options.rest)]
+    os.environ.update(environment)
+    sys.argv = [f"loadstone swarm {role}", *arguments(role, config, rest)]
     from locust.main import main
 
     main()

@@ -10,16 +10,18 @@ import dataclasses
 import ipaddress
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
 
+from loadstone.config import kinds
+from loadstone.config.flags import Flag, check, from_mapping, given
 from loadstone.config.kinds import parse_seconds
 from loadstone.config.parse import REPLAY
 from loadstone.config.redact import HIDDEN, hide_in_url
-from loadstone.config.schema import Config, flag, from_mapping
+from loadstone.config.schema import Config, flag
 from loadstone.errors import ConfigError
 from loadstone.host import client_health
 from loadstone.text import MAX_LABEL, clean
@@ -39,7 +41,7 @@ def config(environ: Mapping[str, str] = os.environ) -> Config:
         try:
             fields = msgspec.json.decode(text, type=dict[str, Any])
             fields.pop("simulated", None)
-            return from_mapping(fields)
+            return from_mapping(Config, fields, "run")
         except (msgspec.MsgspecError, ConfigError) as exc:
             raise ConfigError(f"{RUN} is not a run: {exc}") from exc
     from loadstone.config.loading import load_config
@@ -108,22 +110,50 @@ def silence(environ: Mapping[str, str] = os.environ) -> float:
         raise ConfigError(f"{SILENCE} takes a time such as 20s, not {text!r}") from exc
 
 
-class WorkerSettings(Struct, frozen=True):
-    """The settings of one machine.
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """The settings of one machine."""
 
-    processes: number of processes that send load.
-    spool: folder of their records until the master has them.
-    """
+    processes: Annotated[
+        int | Literal["auto"] | None,
+        Flag("processes of a worker that send load (default: one for each core)", kinds.WORKERS, metavar="N", least=1),
+    ] = None
+    spool: Annotated[
+        str | None,
+        Flag(
+            "folder in which a worker stores records until the master takes them (default: loadstone-spool)",
+            metavar="DIR",
+        ),
+    ] = None
 
-    processes: int
-    spool: Path
+    @property
+    def process_count(self) -> int:
+        """Return the number of processes that send load."""
+        if isinstance(self.processes, int):
+            return self.processes
+        return len(client_health.allowed_cores() or []) or os.cpu_count() or 1
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the records until the master has them."""
+        return Path(self.spool or "loadstone-spool")
+
+
+# Variables of a worker, by setting.
+_WORKER = {"processes": PROCESSES, "spool": SPOOL}
+
+
+def worker_environment(worker: WorkerSettings) -> dict[str, str]:
+    """Return the variables for the settings that are given."""
+    return {variable: str(getattr(worker, name)) for name, variable in _WORKER.items() if name in given(worker)}
 
 
 def worker_settings(environ: Mapping[str, str] = os.environ) -> WorkerSettings:
     """Return the settings of this machine. Raises ConfigError."""
-    text = environ.get(PROCESSES, "auto")
-    if text != "auto" and not (text.isdecimal() and int(text)):
-        raise ConfigError(f"{PROCESSES} takes auto or a number from 1, not {text!r}")
-    cores = len(client_health.allowed_cores() or []) or os.cpu_count() or 1
-    spool = Path(environ.get(SPOOL) or "loadstone-spool")
-    return WorkerSettings(cores if text == "auto" else int(text), spool)
+    fields = {name: environ[variable] for name, variable in _WORKER.items() if environ.get(variable)}
+    try:
+        worker = from_mapping(WorkerSettings, fields, "swarm")
+        check(worker)
+    except ConfigError as exc:
+        raise ConfigError(f"{_WORKER[exc.field or 'processes']}: {exc}", field=exc.field) from exc
+    return worker

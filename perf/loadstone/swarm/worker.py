@@ -94,7 +94,7 @@ class Worker:
                 self._run = WorkerRun(message.run)
                 self._early_progress, self._concurrency = [], []
                 self._stats = LocustStats(self._environment.stats)
-            host, processes = socket.gethostname(), self._settings.processes
+            host, processes = socket.gethostname(), self._settings.process_count
             self._channel.send(messages.Join(run=message.run, host=host, processes=processes, versions=versions()))
         elif run is None or message.run != run.run:
             return
@@ -134,9 +134,9 @@ class Worker:
         try:
             data = b"".join(run.chunks[number] for number in range(len(run.chunks)))
             run.chunks = dict.fromkeys(run.chunks, b"")  # the numbers tell a repeated chunk; the data may go
-            self._settings.spool.mkdir(parents=True, exist_ok=True)
+            self._settings.folder.mkdir(parents=True, exist_ok=True)
             for spec in messages.unpack_specs(data):
-                path = self._settings.spool.absolute() / f"{run.run}.{spec.partition.worker}.jsonl"
+                path = self._settings.folder.absolute() / f"{run.run}.{spec.partition.worker}.jsonl"
                 process = LoadProcess(msgspec.structs.replace(spec, records=str(path)), self._on_progress)
                 run.user_driven = spec.live_concurrency
                 run.sends_progress = spec.config.stop_error_rate is not None or spec.config.stop_saturated

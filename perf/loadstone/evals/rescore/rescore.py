@@ -21,6 +21,7 @@ from loadstone.evals.output import results
 from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.rescore import inputs, target_only
 from loadstone.evals.rescore.from_run import RunSource
+from loadstone.evals.rescore.options import RescoreOptions
 from loadstone.evals.rescore.sample_lines import SavedSample
 from loadstone.evals.rescore.samples_file import SamplesFile
 from loadstone.evals.scoring import sandbox
@@ -37,24 +38,6 @@ from loadstone.tasks.spec import Filter, Group, Task
 GROUP = "loadstone.scorers"
 # Most doc_ids of changed items to list.
 MAX_LISTED = 10
-
-
-class RescoreOptions(Struct, frozen=True, kw_only=True):
-    """How to score.
-
-    task: None for the task by which the files are named
-    extractor, scorer: None for the task's own
-    only: doc_ids, such as `3,5-9`
-    data: folder with the rows that a run replayed
-    allow_code: programs may be run
-    """
-
-    task: str | None = None
-    extractor: str | None = None
-    scorer: str | None = None
-    only: str | None = None
-    data: str | None = None
-    allow_code: bool = False
 
 
 class MetricChange(Struct, kw_only=True):

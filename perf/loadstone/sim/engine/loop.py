@@ -19,10 +19,10 @@ from loadstone.sim.bodies import Page
 from loadstone.sim.engine import kv_cache
 from loadstone.sim.engine.presets import Profile
 from loadstone.sim.engine.scheduler import Engine, Sequence, Step
-from loadstone.sim.settings import text_word
 from loadstone.sim.state import ServerState
 from loadstone.sim.stream_events import ParsedRequest
 from loadstone.sim.truth import TruthRow
+from loadstone.sim.words import text_word
 
 
 class EngineResponse(Protocol):

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from loadstone.sim.engine.kv_cache import BlockPool, block_hashes
 from loadstone.sim.engine.presets import Profile
-from loadstone.sim.settings import generator
+from loadstone.sim.timing import generator
 from loadstone.units import NS_PER_S
 
 
