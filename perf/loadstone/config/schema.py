@@ -5,7 +5,6 @@ Pure. The command line and files fill it; library users build it themselves. Tim
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -290,9 +289,12 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
     named = {fields_of.get(name, name): value for name, value in plain.items()}
     for name in named:
         if name not in Config.__struct_fields__:
-            near = difflib.get_close_matches(name, Config.__struct_fields__, 1)
-            hint = f"; did you mean {flag(near[0])}?" if near else ""
-            raise ConfigError(f"{where} has a setting {flag(name)!r} that `run` does not know{hint}")
+            from loadstone.config.foreign_flags import suggest
+
+            hint = suggest("run", flag(name), [flag(field) for field in Config.__struct_fields__])
+            raise ConfigError(
+                f"{where} has a setting {flag(name)!r} that `run` does not know{hint and f'; {hint}'}", field=name
+            )
         value = named[name]
         # Bytes that were not UTF-8 arrive as lone surrogates (PEP 383).
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):

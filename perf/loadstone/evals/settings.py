@@ -6,7 +6,6 @@ file that is read here is one with doc_ids.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -198,9 +197,14 @@ def _check_known(rest: Mapping[str, Any], where: str) -> None:
     known = {flag(name).replace("-", "_") for name in Config.__struct_fields__} | set(Config.__struct_fields__)
     for name in rest:
         if name not in known:
-            near = difflib.get_close_matches(name, [*known, *(NAMES.get(own, own) for own in _OWN)], 1)
-            hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
-            raise ConfigError(f"{where} has a setting {name.replace('_', '-')!r} that `eval` does not know{hint}")
+            from loadstone.config.foreign_flags import suggest
+
+            flags = [_flag(own) for own in _OWN] + [each.replace("_", "-") for each in known]
+            hint = suggest("eval", name.replace("_", "-"), flags)
+            raise ConfigError(
+                f"{where} has a setting {name.replace('_', '-')!r} that `eval` does not know{hint and f'; {hint}'}",
+                field=name,
+            )
 
 
 def parse_samples(value: Any) -> Any:
