@@ -125,7 +125,8 @@ def find_api(config: Config) -> base.API:
         from loadstone.apis.template import TemplateAPI
 
         return TemplateAPI(config.body_template, config.text_path, config.usage_path)
-    return apis.check_api(load_instance("loadstone.apis", config.api, apis.APIS, "--api"), config.api)
+    api = load_instance("loadstone.apis", config.api, apis.APIS, "--api", apis.OTHER_NAMES)
+    return apis.check_api(api, config.api)
 
 
 def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
