@@ -29,6 +29,10 @@ SLO_FORM = (
 )
 
 
+# What --rate takes, with what to do instead of vLLM's `inf`.
+A_RATE = "a number above 0 (to send without a rate, leave it out and give -c N)"
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -40,9 +44,9 @@ SLO_FORM = (
         ({"grace": -0.5}, "--grace takes 0 or more, not -0.5"),
         ({"grace": math.inf}, "--grace takes 0 or more, not inf"),
         ({"seed": -1}, "--seed takes 0 or more, not -1"),
-        ({"rate": 0.0}, "--rate takes a number above 0, not 0.0"),
-        ({"rate": math.nan}, "--rate takes a number above 0, not nan"),
-        ({"rate": math.inf}, "--rate takes a number above 0, not inf"),
+        ({"rate": 0.0}, f"--rate takes {A_RATE}, not 0.0"),
+        ({"rate": math.nan}, f"--rate takes {A_RATE}, not nan"),
+        ({"rate": math.inf}, f"--rate takes {A_RATE}, not inf"),
         ({"duration": -3.0}, "--duration takes a number above 0, not -3.0"),
         ({"connect_timeout": 0.0}, "--connect-timeout takes a number above 0, not 0.0"),
         ({"ttft_timeout": 0.0}, "--ttft-timeout takes a number above 0, not 0.0"),
