@@ -53,6 +53,7 @@ class Pooling(API):
     """What embeddings and rerank share."""
 
     streams = False
+    unused = ("stream", "usage", "output_len", "temperature")
 
     def parse_event(self, data: bytes) -> Event:
         return self.parse_response(data)

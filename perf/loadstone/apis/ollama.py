@@ -67,6 +67,7 @@ class Ollama(API):
 
     path = "/api/chat"
     splitter = JSONLines
+    unused = ("usage",)
 
     def __init__(self) -> None:
         self._tool_calls = 0

@@ -48,6 +48,7 @@ class TemplateAPI(API):
     """
 
     probe_first = True
+    unused: tuple[str, ...] = ("usage", "output_len")
 
     def __init__(self, template: str, text_path: str | None, usage_path: str | None = None, path: str = "") -> None:
         self.path = path
@@ -55,6 +56,8 @@ class TemplateAPI(API):
         if not text_path:
             raise ConfigError("--body-template needs --text-path, where the text of an answer is: choices.0.text, say")
         self.names_model = "%m" in json.dumps(self._template)
+        if not self.names_model:
+            self.unused = (*self.unused, "model")
         self._text_path = text_path
         self._usage_path = usage_path
         self._unseen_paths = dict.fromkeys(filter(None, (text_path, usage_path)))

@@ -36,8 +36,9 @@ def run(options: Namespace) -> int:
     output.check_new(getattr(options, "junit", None), "--junit")
     with with_server(config) as config:
         if repeat.is_requested(options):
+            once = output.notice_once()
             repeats = repeat.run(
-                options, config, lambda c: event_loop.run(loadtest.load_test(c, notice=notice, live=live))
+                options, config, lambda c: event_loop.run(loadtest.load_test(c, notice=once, live=live))
             )
             return 130 if repeats.interrupted else max(one.exit_status(config, notice) for one in repeats.results)
         result = event_loop.run(loadtest.load_test(config, notice=notice, live=live))

@@ -5,7 +5,6 @@ sweep/grid.py has the grammar of lists, sweep/plan.py decides what is run, and t
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -211,14 +210,7 @@ def _run_once(url: Any, live: Any) -> Callable[[Config], Summary]:
     from loadstone.host import event_loop
     from loadstone.sweep.page import run_line
 
-    shown = set[str]()
-
-    def notice_once(text: str) -> None:
-        """Print a notice unless it was printed before with other numbers: it holds for all runs of the sweep."""
-        without_numbers = re.sub(r"\d+", "0", text)
-        if without_numbers not in shown:
-            shown.add(without_numbers)
-            notice(text)
+    notice_once = output.notice_once()
 
     def run_once(config: Config) -> Summary:
         config = msgspec.structs.replace(config, url=config.url or url)

@@ -66,6 +66,7 @@ def build_prompt(
     first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
     if first is None:
         return None
+    position.source.used.add("history")
     turns = [turn for turn in turns[:first] if turn.role != "assistant"] + turns[first:]
     roles = [turn.role for turn in turns]
     if history == "recorded" and roles.count("user") > 1 and "assistant" not in roles:
@@ -108,6 +109,8 @@ _SPANS: dict[str, Callable[[list[int]], list[tuple[int, int]]]] = {
 
 def _pauses(recorded: list[float | None], position: RowPosition, options: Options) -> list[float]:
     """Return the recorded pauses, in seconds. Missing ones are drawn from --think-time, each row by itself."""
+    if None in recorded:
+        position.source.used.add("think_time")
     if options.think_time is None or None not in recorded:
         return [pause or 0.0 for pause in recorded]
     distribution = random_values.parse_distribution("--think-time", options.think_time, parse_seconds)

@@ -18,11 +18,13 @@ from loadstone.config import secrets
 from loadstone.config.parse import REPLAY
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
+from loadstone.config.unused import UnusedNotice
 from loadstone.dataset import resolve, tokenizer
 from loadstone.engine import preflight
 from loadstone.engine.preflight import Server
 from loadstone.engine.requests import PreparedRequests, RequestBuilder
 from loadstone.engine.sender import Endpoint
+from loadstone.engine.unused import load_reasons, request_reasons
 from loadstone.errors import ConfigError, Notice, UsageError
 from loadstone.host import timer
 from loadstone.plugins import load_instance
@@ -70,7 +72,16 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
     model: an object to ask instead of a server. Raises UsageError for whatever cannot work.
     """
     api = find_api(config)
-    prompts = read_prompts(config, notice)
+    unused = request_reasons(config, {config.api: api}, model)
+
+    def collect(text: str) -> None:
+        if isinstance(text, UnusedNotice):
+            unused.update(text.reasons)
+        else:
+            notice(text)
+
+    prompts = read_prompts(config, collect)
+    given = config
     config = config.with_defaults(timed=all(prompt.at is not None for prompt in prompts))
 
     # The plan, with a notice where prompts repeat or recorded times are replayed.
@@ -92,6 +103,9 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
         times = plan.rows.recorded_at or [0]
         span = (times[-1] - times[0]) / NS_PER_S
         notice(f"replaying {plan.total:,} requests recorded over {span:,.0f} s")
+    unused |= load_reasons(given, plan, prompts)
+    if unused:
+        notice(UnusedNotice(unused))
 
     async with open_endpoints(config, api, model) as specs:
         try:

@@ -13,6 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
+from loadstone.config.unused import UnusedNotice
+from loadstone.engine import prepare as run_prepare
+from loadstone.engine.unused import request_reasons
 from loadstone.errors import ConfigError, Notice, ServerError, UsageError
 from loadstone.evals.data import selection
 from loadstone.evals.lm_eval import harness
@@ -84,6 +87,11 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
         model, modes, abilities = earlier.model, earlier.routes, earlier.abilities
     else:
         model, modes, abilities = await _probe(load, settings, selected.tasks, notice)
+    if settings.stage != "score":
+        names = {each.api for each in modes.values()}
+        apis = {api: run_prepare.find_api(msgspec.structs.replace(load, api=api)) for api in sorted(names)}
+        if unused := request_reasons(load, apis):
+            notice(UnusedNotice(unused))
     load = msgspec.structs.replace(load, model=model or None, provider=None)
 
     # The requests. Those of an evaluation that is continued must be the same as before.

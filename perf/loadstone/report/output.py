@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,19 @@ MOST = 1_000_000
 def notice(text: str) -> None:
     """Print a message on stderr, on one line, whatever a server or a file has put into it."""
     print(f"loadstone: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
+
+
+def notice_once() -> Callable[[str], None]:
+    """Return a `notice` for several runs: it prints nothing that it printed before, with other numbers or the same."""
+    printed = set[str]()
+
+    def print_new(text: str) -> None:
+        without_numbers = re.sub(r"\d+", "0", text)
+        if without_numbers not in printed:
+            printed.add(without_numbers)
+            notice(text)
+
+    return print_new
 
 
 def render(page: Page, form: str) -> str:

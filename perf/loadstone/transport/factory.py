@@ -15,6 +15,10 @@ TRANSPORTS = {
     "aiohttp": "loadstone.transport.aiohttp_client:Aiohttp",
 }
 
+# Settings of a run that no transport to a server uses, and those without effect on a connection without TLS.
+SERVER_UNUSED = ("batch_size",)
+TLS_ONLY = ("insecure", "ca_file")
+
 
 def open_transport(name: str, target: Target, options: Options) -> Transport:
     """Return a transport to `target`; it connects when it is first used."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from loadstone.dataset.rows import FIELDS, from_fields
-from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.errors import DataError
 from loadstone.records import Prompt
 
@@ -25,6 +25,7 @@ DELIMITERS = ",;\t"
 MAX_CELL = 2**31 - 1
 
 
+@uses("prompt_field")
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Yield the prompts of the chosen or default column, or of the only column. Raises DataError."""
     rows = table(source)

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from loadstone.dataset.formats.parquet import prompts
-from loadstone.dataset.source import Options, Source
+from loadstone.dataset.source import Options, Source, uses
 from loadstone.errors import DataError
 from loadstone.records import Prompt
 
@@ -25,6 +25,7 @@ SPEC = re.compile(
 )
 
 
+@uses()
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Return the prompts of the field, or of the default one. Raises DataError."""
     spec = SPEC.fullmatch(source.name) if source.load else None
@@ -32,6 +33,8 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
         raise DataError(f"hf reads a dataset of the Hub: give it as {FORM}, with split and field if wanted")
     table = _load(os.path.expanduser(spec["name"]), spec["config"], spec["split"] or None)
     field = spec["field"] or options.prompt_field
+    if not spec["field"]:
+        source.used.add("prompt_field")
     if field and field not in table.column_names and field.partition(".")[0] not in table.column_names:
         raise DataError(f"{source.name}: no field {field!r}; there are {', '.join(table.column_names)}")
     return prompts(_rows(table), source, replace(options, prompt_field=field))

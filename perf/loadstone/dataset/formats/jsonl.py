@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from loadstone.dataset.rows import from_fields, is_messages, to_prompt
-from loadstone.dataset.source import Line, Options, RowPosition, Source
+from loadstone.dataset.source import Line, Options, RowPosition, Source, uses
 from loadstone.errors import DataError
 from loadstone.records import Prompt
 
@@ -22,6 +22,7 @@ from loadstone.records import Prompt
 OPENING = re.compile(r'\s*(\{\s*["}]|\[\s*["{\[\]])')
 
 
+@uses("prompt_field")
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Yield the prompts of a JSONL file or of a JSON array of rows. Raises DataError."""
     for position, row in rows(source):
@@ -77,16 +78,19 @@ def _reason(exc: Exception) -> str:
     return str(exc).removeprefix("JSON is malformed: ")
 
 
+@uses("prompt_field")
 def openqa(source: Source, options: Options) -> Iterator[Prompt]:
     """Read HC3: the `question` of each row."""
     return _field("question", source, options)
 
 
+@uses("prompt_field")
 def longalpaca(source: Source, options: Options) -> Iterator[Prompt]:
     """Read LongAlpaca: the `instruction` of each row, which includes the long text."""
     return _field("instruction", source, options)
 
 
+@uses("prompt_field")
 def custom(source: Source, options: Options) -> Iterator[Prompt]:
     """Read vLLM's custom format: the `prompt` of each row, and its output length from `output_tokens`."""
     return _field("prompt", source, options)

@@ -12,7 +12,7 @@ from typing import Any
 
 from loadstone.dataset.formats import sharegpt
 from loadstone.dataset.rows import to_prompt
-from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.errors import DataError
 from loadstone.records import Prompt
 
@@ -21,6 +21,7 @@ MAGIC = b"PAR1"
 INSTALL = "Parquet files need the pyarrow library: pip install 'loadstone[datasets]'"
 
 
+@uses("prompt_field")
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Return the prompts of the chosen or default column. Raises DataError."""
     return prompts(rows(source), source, options)

@@ -13,7 +13,7 @@ from loadstone.dataset import conversations
 from loadstone.dataset import tokenizer as tokenizers
 from loadstone.dataset.formats.jsonl import rows
 from loadstone.dataset.rows import row_id
-from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.errors import DataError
 from loadstone.records import Prompt
 
@@ -21,6 +21,7 @@ LISTS = ("conversations", "conversation")
 IDS = ("id", "conversation_id")
 
 
+@uses()
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Return one prompt for each conversation. Raises DataError."""
     return prompts(rows(source), source, options)

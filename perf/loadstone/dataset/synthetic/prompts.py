@@ -17,7 +17,7 @@ import msgspec
 
 from loadstone.config.distributions import Distribution
 from loadstone.config.parse import parse_seconds
-from loadstone.dataset.source import Options, Source
+from loadstone.dataset.source import Options, Source, uses
 from loadstone.dataset.synthetic.random_values import generator, parse_distribution
 from loadstone.dataset.synthetic.text import PREFIX, SYSTEM, UNIQUE, Segment, text_generator
 from loadstone.errors import DataError
@@ -63,16 +63,19 @@ def read(name: str, source: Source, options: Options) -> Iterator[Prompt]:
     yield from _conversations(name, source, msgspec.structs.replace(filled, count=count), prefixes)
 
 
-random = partial(read, "random")
-synthetic = partial(read, "synthetic")
-prefix_repetition = partial(read, "prefix_repetition")
-shared_prefix = partial(read, "generated-shared-prefix")
+_declare = uses("input_len", "output_len", "range_ratio", "prefix_len", "prefix_count", "system_len", "turns")
+random = _declare(partial(read, "random"))
+synthetic = _declare(partial(read, "synthetic"))
+prefix_repetition = _declare(partial(read, "prefix_repetition"))
+shared_prefix = _declare(partial(read, "generated-shared-prefix"))
 
 
 def _conversations(name: str, source: Source, options: Options, prefixes: list[int]) -> Iterator[Prompt]:
     """Yield the prompts, each with its later turns. prefixes: the length of each prefix."""
     turn_counts = draw_lengths(options, "turns", options.count or 0)
     turns = sum(turn_counts)
+    if turns > len(turn_counts):
+        source.used.add("think_time")
     inputs, outputs = (iter(draw_lengths(options, field, turns)) for field in RATIO)
     thinks, order = _think_times(options, turns), _prefix_order(len(prefixes), options)
     system = Segment(SYSTEM, 0, draw_lengths(options, "system_len", 1, minimum=0)[0])

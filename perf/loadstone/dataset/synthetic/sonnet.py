@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from loadstone.dataset.resolve import bundled
-from loadstone.dataset.source import Options, Source, open_source
+from loadstone.dataset.source import Options, Source, open_source, uses
 from loadstone.dataset.synthetic import random_values
 from loadstone.dataset.synthetic.measure import LengthMeasure, length_measure
 from loadstone.errors import DataError
@@ -23,6 +23,7 @@ POEM = "poem"
 COUNT, INPUT, PREFIX, OUTPUT = 1000, 550, 200, 150  # vLLM's defaults, except for the count
 
 
+@uses("input_len", "output_len", "prefix_len")
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Yield as many prompts as the run needs, or COUNT; none is longer than requested. Raises DataError."""
     count = COUNT if options.count is None else options.count

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from loadstone.dataset.formats.jsonl import rows
-from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.dataset.synthetic.text import BLOCK, Segment, text_generator
 from loadstone.dataset.traces.replay import scale_length, select_window
 from loadstone.errors import DataError
@@ -35,6 +35,7 @@ class MooncakeRequest(Struct, frozen=True):
     hash_ids: list[Annotated[int, Meta(ge=0)]]
 
 
+@uses("scale_lengths")
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Yield prompts at their recorded times, in order of time. Raises DataError."""
     kept = requests(source, options)

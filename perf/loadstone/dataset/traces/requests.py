@@ -18,7 +18,7 @@ import msgspec
 from loadstone.config.redact import is_secret
 from loadstone.dataset.formats.jsonl import rows
 from loadstone.dataset.rows import is_request, output_len, request_prompt, row_id
-from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.dataset.traces import replay
 from loadstone.errors import DataError
 from loadstone.records import Prompt
@@ -39,6 +39,7 @@ _VALUE = re.compile(r"[\t\x20-\x7e]*")
 Row = dict[str, Any]
 
 
+@uses()
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Return prompts in order of time. Raises DataError."""
     timed = []

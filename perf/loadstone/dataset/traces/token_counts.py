@@ -16,7 +16,7 @@ from functools import partial
 from msgspec import Struct
 
 from loadstone.dataset.formats.csv import table
-from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.dataset.synthetic.text import UNIQUE, Segment, text_generator
 from loadstone.dataset.traces.replay import scale_length, select_window
 from loadstone.errors import DataError
@@ -94,8 +94,8 @@ def read(trace: TraceFormat, source: Source, options: Options) -> Iterator[Promp
     texts.report_misses()
 
 
-azure = partial(read, AZURE)
-burstgpt = partial(read, BURSTGPT)
+azure = uses("scale_lengths")(partial(read, AZURE))
+burstgpt = uses("scale_lengths")(partial(read, BURSTGPT))
 
 
 def _answered(trace: TraceFormat, source: Source) -> list[tuple[int, TokenCounts]]:

@@ -19,6 +19,7 @@ from loadstone import loadtest, results
 from loadstone.apis import base
 from loadstone.apis.common import SAMPLING
 from loadstone.config.schema import Config
+from loadstone.config.unused import UnusedNotice
 from loadstone.dataset.rows import LATER, REQUEST
 from loadstone.dataset.source import RequestBodiesNotice
 from loadstone.engine import prepare, run_folder
@@ -80,7 +81,8 @@ async def _run(
     )
 
     def forward(text: str) -> None:
-        if not isinstance(text, RequestBodiesNotice):  # the rows of an evaluation always are request bodies
+        # The rows of an evaluation always are request bodies, and unused settings are named once for all runs.
+        if not isinstance(text, RequestBodiesNotice | UnusedNotice):
             notice(text)
 
     try:
