@@ -14,7 +14,7 @@ from loadstone.apis.openai import Chat
 from loadstone.config.unused import UnusedNotice
 from loadstone.dataset import READERS, Options, read
 from loadstone.dataset.source import WHY_UNUSED
-from loadstone.errors import DataError
+from loadstone.errors import ConfigError
 from loadstone.records import Prompt, next_prompt
 
 ROW: dict[str, Any] = {"prompt": "one two three", "question": "one two three", "instruction": "a b c", "mine": "d e"}
@@ -150,5 +150,5 @@ def test_a_reader_of_the_users_own_may_use_everything(tmp_path: Path) -> None:
 
 
 def test_lengths_that_a_generator_cannot_spread_are_refused() -> None:
-    with pytest.raises(DataError, match="--range-ratio"):
+    with pytest.raises(ConfigError, match="--range-ratio"):
         requests("synthetic", {"range_ratio": 0.5})

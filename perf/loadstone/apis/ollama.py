@@ -127,6 +127,6 @@ def _message(message: Message) -> Message:
         if isinstance(part, dict) and part.get("type") == "image_url":
             _, separator, data = image_url(part).partition(";base64,")
             if not separator:
-                raise DataError("--api ollama takes images as data, not as links: give local files")
+                raise DataError("--api ollama takes images as data, not as links: give local files", field="api")
             images.append(data)
     return {**message, "content": content_text(content), **({"images": images} if images else {})}

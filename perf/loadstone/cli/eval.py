@@ -141,7 +141,7 @@ def run(options: Namespace) -> int:
 
         view = getattr(options, "view", "text")
         if view not in output.FORMS:
-            raise ConfigError(f"--dry-run takes --as {', '.join(output.FORMS)}, not {view}")
+            raise ConfigError(f"--dry-run takes --as {', '.join(output.FORMS)}, not {view}", field="dry_run")
         output.write(output.render(dry_run.page(dry_run.forecast(evals[0], notice)), view), None)
         return 0
     if len(evals) == 1:

@@ -100,12 +100,14 @@ def _requirements(options: Namespace) -> Requirements:
     # Growth: without it there is nothing to look ahead to.
     months = flags.get("months", 12 if "growth" in flags else 0)
     if "months" in flags and "growth" not in flags:
-        raise ConfigError("--months looks ahead: say by how much the demand grows, such as --growth 10%/month")
+        raise ConfigError(
+            "--months looks ahead: say by how much the demand grows, such as --growth 10%/month", field="months"
+        )
     if not 0 <= months <= _MAX_MONTHS:
-        raise ConfigError(f"--months takes a number from 0 to {_MAX_MONTHS}, not {months}")
+        raise ConfigError(f"--months takes a number from 0 to {_MAX_MONTHS}, not {months}", field="months")
     spare = flags.get("spare", 0)
     if spare < 0:
-        raise ConfigError(f"--spare takes 0 or more replicas, not {spare}")
+        raise ConfigError(f"--spare takes 0 or more replicas, not {spare}", field="spare")
     return plan.Requirements(
         objectives=objectives.with_errors(objectives.parse(str(slo), shares=True)),
         demands=_demands(options),
@@ -129,10 +131,14 @@ def _demands(options: Namespace) -> tuple[Demand, ...]:
         raise ConfigError("plan takes a demand: either --rate 40 (requests/s) or --users 500 --think 20s")
     if users is None:
         if think is not None:
-            raise ConfigError("--think is how long users think: give --users with it, or leave it out with --rate")
+            raise ConfigError(
+                "--think is how long users think: give --users with it, or leave it out with --rate", field="think"
+            )
         return tuple(demand.Demand(rate=rate) for rate in demand.parse_rates(str(rates)))
     if think is None:
-        raise ConfigError("--users needs --think: seconds from an answer to the user's next request, such as 20s")
+        raise ConfigError(
+            "--users needs --think: seconds from an answer to the user's next request, such as 20s", field="users"
+        )
     return tuple(demand.Demand(users=count, think=think) for count in demand.parse_users(users))
 
 

@@ -75,7 +75,9 @@ def _form(options: Namespace) -> str:
     """Return the format of `--as`. Raises ConfigError if repeats do not have it."""
     form: str = getattr(options, "view", "text")
     if form not in FORMS:
-        raise ConfigError(f"--as takes {', '.join(FORMS)} for repeats, not {form}; a run among them has all views")
+        raise ConfigError(
+            f"--as takes {', '.join(FORMS)} for repeats, not {form}; a run among them has all views", field="as"
+        )
     return form
 
 

@@ -58,7 +58,9 @@ def run(options: Namespace) -> int:
     # Exports are files for other tools, of one run or one sweep each.
     if view in exports():
         if several:
-            raise ConfigError(f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(options.runs)}")
+            raise ConfigError(
+                f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(options.runs)}", field="as"
+            )
         return _export_folder(options, view) if view in FOLDERS else _export(options, view)
     if several:
         return _side_by_side(options, view)
@@ -118,7 +120,7 @@ def _side_by_side(options: Namespace, view: str) -> int:
     from loadstone.report import output, side_by_side, terminal
 
     if view not in SIDE_BY_SIDE:
-        raise ConfigError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}")
+        raise ConfigError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}", field="as")
     summaries, unreadable = run_arguments.read_runs(map(Path, options.runs), *_measures(options))
     for sentence in unreadable:
         notice(f"left out: {sentence}")
@@ -145,7 +147,7 @@ def _export_folder(options: Namespace, view: str) -> int:
 
     output = getattr(options, "output", None)
     if output is None:
-        raise ConfigError(f"--as {view} writes a folder: name a new one with -o")
+        raise ConfigError(f"--as {view} writes a folder: name a new one with -o", field="as")
     load_instance("loadstone.views", view, exports(), "--as")(Path(options.runs[0]), Path(output))
     notice(f"written to {output}")
     return 0
@@ -162,7 +164,7 @@ def _export(options: Namespace, view: str) -> int:
     export = load_instance("loadstone.views", view, exports(), "--as")
     target = getattr(options, "output", None)
     if view in BINARY and target in (None, "-") and sys.stdout.isatty():
-        raise ConfigError(f"--as {view} is not for a terminal: name a file with -o")
+        raise ConfigError(f"--as {view} is not for a terminal: name a file with -o", field="as")
     tokenizer, goodput = _measures(options)
     source = run_arguments.RunSource(options.runs[0])
     summary = source.summary(tokenizer, goodput)

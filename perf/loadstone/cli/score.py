@@ -93,7 +93,7 @@ def report(options: Namespace, path: Path) -> int:
     view = getattr(options, "view", "text")
     if view not in VIEWS:
         raise ConfigError(f"--as takes {', '.join(VIEWS)} for an evaluation, not {view!r}; its runs in "
-                                 f"{path / 'runs'} have all views")  # fmt: skip
+                                 f"{path / 'runs'} have all views", field="as")  # fmt: skip
     evaluation, serving = eval_report.read(path)
     show(evaluation, serving, view, getattr(options, "output", None))
     if getattr(options, "summary", False):

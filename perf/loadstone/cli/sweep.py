@@ -200,7 +200,7 @@ def renderer(view: str) -> Render:
         "junit": lambda sweep, result: junit.draw(sweep_suites(sweep, result, failed_points(sweep))),
     }
     if view not in views:
-        raise ConfigError(f"--as takes {', '.join(views)} for a sweep, not {view!r}")
+        raise ConfigError(f"--as takes {', '.join(views)} for a sweep, not {view!r}", field="as")
     return views[view]
 
 
@@ -299,10 +299,12 @@ def parse_vary(text: str, kinds: Kinds) -> tuple[str, list[Any]]:
     plain = typed.strip().lstrip("-").replace("-", "_")
     name = {other.replace("-", "_"): field for field, other in FLAGS.items()}.get(plain, plain)
     if not equals or not values:
-        raise ConfigError(f"--vary takes FLAG=VALUE,VALUE such as temperature=0,1, not {text!r}")
+        raise ConfigError(f"--vary takes FLAG=VALUE,VALUE such as temperature=0,1, not {text!r}", field="vary")
     if name not in kinds or name in NEVER or name not in Config.__struct_fields__:
-        raise ConfigError(f"--vary takes a flag of `loadstone run` that points can differ in, not {typed!r}")
+        raise ConfigError(
+            f"--vary takes a flag of `loadstone run` that points can differ in, not {typed!r}", field="vary"
+        )
     try:
         return name, parse_list(values, kinds[name])
     except ValueError as exc:
-        raise ConfigError(f"--vary {typed}: {exc}") from exc
+        raise ConfigError(f"--vary {typed}: {exc}", field="vary") from exc

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from loadstone.config.unused import UnusedNotice
 from loadstone.dataset import resolve
 from loadstone.dataset.source import WHY_UNUSED, Options, RequestBodiesNotice, Source, open_source
-from loadstone.errors import DataError, Notice
+from loadstone.errors import ConfigError, DataError, Notice
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 
@@ -60,7 +60,9 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
         name = detect(source, options)
     reader: Reader = load_instance(resolve.GROUP, name, READERS, "--dataset")
     if not callable(reader):
-        raise DataError(f"the reader {name} is not callable; it must take (source, options) and yield prompts")
+        raise ConfigError(
+            f"the reader {name} is not callable; it must take (source, options) and yield prompts", field="dataset"
+        )
 
     from loadstone.dataset import lengths
 
@@ -68,11 +70,14 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
         source.used.add("input_len")
         prompts = lengths.apply_lengths(reader(source, options), source, options)
     elif name in READERS and lengths.limit_flags(options):
-        raise DataError(f"{name} makes its own lengths: leave out {' and '.join(lengths.limit_flags(options))}")
+        limits = [limit for limit in lengths.LIMITS if getattr(options, limit) is not None]
+        raise ConfigError(
+            f"{name} makes its own lengths: leave out {' and '.join(lengths.limit_flags(options))}", field=limits[0]
+        )
     else:
         prompts = list(reader(source, options))
     if not prompts:
-        raise DataError(f"{source.name} holds no prompt")
+        raise DataError(f"{source.name} holds no prompt", file=source.name)
 
     # Fields of a dataset that override flags change what is measured: name them.
     bodies = [prompt.body for prompt in prompts if prompt.body]

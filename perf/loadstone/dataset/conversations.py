@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from loadstone.config.parse import parse_seconds
 from loadstone.dataset.source import Options, RowPosition
 from loadstone.dataset.synthetic import random_values
-from loadstone.errors import DataError
+from loadstone.errors import ConfigError
 from loadstone.records import Prompt
 
 # Fields that hold turns.
@@ -48,7 +48,7 @@ class Turn(Struct, frozen=True):
 def read_turns(value: object, position: RowPosition, name: str) -> list[Turn]:
     """Return the turns in the field `name`, without blank ones. Raises DataError."""
     if not isinstance(value, list):
-        raise DataError(f"{position}: no list of `{name}` in the row")
+        raise position.error(f"no list of `{name}` in the row")
     return [turn for entry in value for turn in _turns_of(entry, position, name)]
 
 
@@ -62,7 +62,7 @@ def build_prompt(
     """
     history = options.history or default
     if history not in _SPANS:
-        raise DataError(f"--history takes {', '.join(_SPANS)}, not {history!r}")
+        raise ConfigError(f"--history takes {', '.join(_SPANS)}, not {history!r}", field="history")
     first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
     if first is None:
         return None
@@ -70,7 +70,7 @@ def build_prompt(
     turns = [turn for turn in turns[:first] if turn.role != "assistant"] + turns[first:]
     roles = [turn.role for turn in turns]
     if history == "recorded" and roles.count("user") > 1 and "assistant" not in roles:
-        raise DataError(f"{position}: no answers are recorded between the turns; say --history first or live")
+        raise position.error("no answers are recorded between the turns; say --history first or live")
 
     # One request for each span of turns; the first is the prompt, the others follow it.
     spans = _SPANS[history]([index for index, role in enumerate(roles) if role == "user"])
@@ -128,7 +128,7 @@ def _turns_of(entry: Any, position: RowPosition, name: str) -> list[Turn]:
         if seconds is None:
             continue
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
-            raise DataError(f"{position}: {name_of_pause} is {str(seconds)[:40]!r}, not a number of seconds")
+            raise position.error(f"{name_of_pause} is {str(seconds)[:40]!r}, not a number of seconds")
         pause = float(seconds)
         break
     match entry:
@@ -142,5 +142,5 @@ def _turns_of(entry: Any, position: RowPosition, name: str) -> list[Turn]:
         case str(text) | {"text": str(text)} | {"content": str(text)} | {"prompt": str(text)}:
             texts = [("user", text)]
         case _:
-            raise DataError(f"{position}: a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
+            raise position.error(f"a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
     return [Turn({"role": role, "content": text}, pause) for role, text in texts if text.strip()]

@@ -87,7 +87,9 @@ def _within_limits(
             break
     flags, skipped = " and ".join(limit_flags(options)), count - len(kept)
     if count and not kept:
-        raise DataError(f"{source.name}: none of {count:,} rows lies within {flags}, counted in {measure.unit}")
+        raise DataError(
+            f"{source.name}: none of {count:,} rows lies within {flags}, counted in {measure.unit}", file=source.name
+        )
     if skipped:
         source.notice(f"{source.name}: {skipped:,} of {count:,} rows lie outside {flags} and were passed over")
     return kept

@@ -126,15 +126,15 @@ class Source:
     def data(self) -> bytes:
         """Return the bytes, decompressed. Raises DataError."""
         if self.load is None:
-            raise DataError(f"{self.name} reads a file: give it as {self.name}:PATH")
+            raise DataError(f"{self.name} reads a file: give it as {self.name}:PATH", field="dataset")
         data = self.load()
         if data.startswith(GZIP):
             try:
                 data = gzip.decompress(data)
             except (OSError, EOFError, zlib.error) as exc:
-                raise DataError(f"{self.name} is not a whole gzip file: {exc}") from exc
+                raise DataError(f"{self.name} is not a whole gzip file: {exc}", file=self.name) from exc
         if not data or data.isspace():
-            raise DataError(f"{self.name} is empty")
+            raise DataError(f"{self.name} is empty", file=self.name)
         return data
 
     @cached_property
@@ -144,7 +144,8 @@ class Source:
             return self.data.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
             line = exc.object.count(b"\n", 0, exc.start) + 1
-            raise DataError(f"{self.name}, line {line}: not UTF-8 text ({exc.reason}); save it as UTF-8") from exc
+            position = RowPosition(self, "line", line)
+            raise position.error(f"not UTF-8 text ({exc.reason}); save it as UTF-8") from exc
 
     def lines(self) -> Iterator[Line]:
         """Yield the lines that are not blank. Only \\n and \\r\\n end one: U+2028 and the like are content."""
@@ -171,6 +172,11 @@ class RowPosition(NamedTuple):
         """Return the id of a prompt that has none of its own."""
         return f"{self.source.stem}:{self.number}"
 
+    def error(self, text: str) -> DataError:
+        """Return the error of this row: its position and the text."""
+        line = self.number if self.unit == "line" else None
+        return DataError(f"{self}: {text}", file=self.source.name, line=line)
+
 
 class Line(NamedTuple):
     """A line of text and its position."""
@@ -191,10 +197,10 @@ def open_source(path: str | None, reader: str | None, notice: Notice) -> Source:
 def _read(path: str) -> bytes:
     file = Path(os.path.expanduser(path))
     if file.is_dir():
-        raise DataError(f"{path} is a folder; give a file in it")
+        raise DataError(f"{path} is a folder; give a file in it", file=path)
     try:
         return file.read_bytes()
     except OSError as exc:
-        raise DataError(f"cannot read {path}: {exc.strerror or exc}") from exc
+        raise DataError(f"cannot read {path}: {exc.strerror or exc}", file=path) from exc
     except ValueError as exc:  # a NUL byte
-        raise DataError(f"cannot read {path!r}: {exc}") from exc
+        raise DataError(f"cannot read {path!r}: {exc}", file=path) from exc

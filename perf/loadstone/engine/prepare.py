@@ -94,7 +94,10 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
     load = Load.of(config)
     plan = make_plan(load, shape)
     if plan.offsets is None and config.stop_saturated:
-        raise ConfigError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
+        raise ConfigError(
+            "--stop-saturated is for open loops, whose load does not wait for the server: give --rate",
+            field="stop_saturated",
+        )
     if plan.repeats:
         before = f" after {config.skip}" if config.skip else ""
         requests = f"{plan.total} requests" if plan.total else "requests"
@@ -111,7 +114,7 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
         try:
             yield await _query_servers(config, api, prompts, plan, specs, notice)
         except UsageError as exc:  # the server's words in a refusal may quote the key
-            raise type(exc)(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
+            raise exc.with_message(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
 
 
 @contextlib.asynccontextmanager
@@ -134,7 +137,7 @@ async def open_endpoints(
 def find_api(config: Config) -> base.API:
     """Return the API of a configuration. Raises UsageError."""
     if (config.api == "template") != (config.body_template is not None):
-        raise ConfigError("--api template and --body-template go together: give both, with --text-path")
+        raise ConfigError("--api template and --body-template go together: give both, with --text-path", field="api")
     if config.body_template is not None:
         from loadstone.apis.template import TemplateAPI
 
@@ -170,7 +173,10 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
     """Create an endpoint for each server, or for a model in this process. Sends nothing. Raises UsageError."""
     if model is not None or config.own_model:
         if config.api not in ("chat", "completions"):
-            raise ConfigError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
+            raise ConfigError(
+                f"--api {config.api} is for servers: a model of your own is asked by chat or completions",
+                field="api",
+            )
         from loadstone.transport import in_process  # only a run without a server needs it
 
         if model is None:
@@ -179,7 +185,7 @@ def endpoint_specs(config: Config, api: base.API, model: object | None = None) -
         transport: Transport = in_process.InProcessModel(model, name, timer.clock, config.batch_size)
         return [EndpointSpec(Endpoint(transport, "/"), "/v1/models", name)]
     if not config.urls:
-        raise ConfigError("no server: give its address with --url http://HOST:PORT")
+        raise ConfigError("no server: give its address with --url http://HOST:PORT", field="url")
     path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
     specs = []
     for url in config.urls:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError
 from loadstone.host import event_loop
 from loadstone.host.ceiling import FORMAT, Ceiling, Identity
 from loadstone.records import ArrivalClock
@@ -144,7 +144,7 @@ def _writing(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise UsageError(f"cannot write {file}: {exc.strerror}; name another file in {VARIABLE}") from exc
+        raise ConfigError(f"cannot write {file}: {exc.strerror}; name another file in {VARIABLE}") from exc
 
 
 def split_cores(cores: Sequence[int], siblings: Callable[[int], object]) -> tuple[list[int], list[int]]:

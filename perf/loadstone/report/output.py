@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError
 from loadstone.text import visible
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ def check_new(path: str | None, flag: str) -> None:
     if path is None:
         return
     if Path(path).exists():
-        raise UsageError(f"{path} exists; give another file with {flag}")
+        raise ConfigError(f"{path} exists; give another file with {flag}")
     if not Path(path).absolute().parent.is_dir():
-        raise UsageError(f"there is no folder for {path}; make it, or give another file with {flag}")
+        raise ConfigError(f"there is no folder for {path}; make it, or give another file with {flag}")
 
 
 @contextlib.contextmanager
@@ -129,7 +129,7 @@ def open_target(output: str | None, flag: str = "-o") -> Iterator[BinaryIO]:
             yield file
     except OSError as exc:
         _remove(path, created)
-        raise UsageError(f"cannot write {path}: {exc.strerror or exc}; give another file with {flag}") from exc
+        raise ConfigError(f"cannot write {path}: {exc.strerror or exc}; give another file with {flag}") from exc
     except BaseException:
         _remove(path, created)
         raise

@@ -53,7 +53,7 @@ class PageClient:
             target, self._path = address.parse_url(page.url)
         except UsageError as exc:
             text = f"--scrape takes http://HOST:PORT/metrics or https://..., not {page.display_url!r}"
-            raise ConfigError(text) from exc
+            raise ConfigError(text, field="scrape") from exc
         tls = tls_context(insecure=spec.insecure, ca_file=spec.ca_file) if target.secure else None
         options = Options(clock=time.monotonic_ns, connect_timeout=spec.connect_timeout, tls=tls)
         self._transport: Transport = open_transport(spec.transport, target, options)

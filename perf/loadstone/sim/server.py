@@ -276,7 +276,7 @@ def _tls_context(settings: Settings) -> ssl.SSLContext | None:
     """Load the certificate, if there is one. Raises ConfigError if it cannot be used."""
     if not settings.certfile:
         if settings.keyfile:
-            raise ConfigError("--keyfile is the key of a certificate: give that with --certfile FILE")
+            raise ConfigError("--keyfile is the key of a certificate: give that with --certfile FILE", field="keyfile")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:

@@ -177,7 +177,9 @@ def timing(settings: Settings) -> Timing:
     """Return the timing that the settings describe. Raises ConfigError for invalid times or counts."""
     for name in ("tokens_per_chunk", "default_tokens", "max_model_len"):
         if getattr(settings, name) < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(settings, name)}")
+            raise ConfigError(
+                f"--{name.replace('_', '-')} must be at least 1, not {getattr(settings, name)}", field=name
+            )
     return Timing(distribution(settings.ttft), distribution(settings.itl), settings.tokens_per_chunk, settings.seed)
 
 

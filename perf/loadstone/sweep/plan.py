@@ -78,7 +78,9 @@ def make_plan(given: Mapping[str, Any], config: Config, lists: Lists, path: Path
 
     objectives = slo.with_errors(slo.parse(given["slo"], shares=True))
     if any(one.metric == slo.ATTAINMENT for one in objectives) and not config.goodput:
-        raise ConfigError("--slo goodput>=99% needs --goodput: say what a request must meet, such as ttft:200ms")
+        raise ConfigError(
+            "--slo goodput>=99% needs --goodput: say what a request must meet, such as ttft:200ms", field="slo"
+        )
     first = config.requests or strategies.FIRST
     requests, seconds = parse_count_or_time("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
     max_requests = requests or max(ProbeLimits().max_requests, first)
@@ -93,7 +95,7 @@ def parse_within(text: str) -> float:
     match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)(%?)", text)
     value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < value < 10:
-        raise ConfigError(f"--within takes a share such as 5% or 0.05, not {text!r}")
+        raise ConfigError(f"--within takes a share such as 5% or 0.05, not {text!r}", field="within")
     return value
 
 
@@ -133,7 +135,8 @@ def _search_field(given: Mapping[str, Any], config: Config, lists: Lists) -> str
     if "slo" in given and (config.duration is not None or given.get("repeat", 1) > 1):
         other = "duration" if config.duration is not None else "repeat"
         raise ConfigError(
-            f"--slo decides how long a load is probed: leave out --{other}, and give --probe-max for a limit"
+            f"--slo decides how long a load is probed: leave out --{other}, and give --probe-max for a limit",
+            field="slo",
         )
     return field
 
@@ -149,6 +152,9 @@ def _range(given: Mapping[str, Any], config: Config, by: str, field: str) -> Ran
     lowest = float(given.get("at_least", lowest))
     highest = float(given.get("at_most", highest))
     if not 0 < lowest <= start <= highest or (integers and lowest < 1):
-        raise ConfigError(f"--at-least {lowest:g}, the begin {start:g} and --at-most {highest:g} are not in this order")
+        raise ConfigError(
+            f"--at-least {lowest:g}, the begin {start:g} and --at-most {highest:g} are not in this order",
+            field="at_least",
+        )
     within = 1 + parse_within(given["within"]) if "within" in given else WITHIN[by]
     return Range(start, lowest, highest, within, integers, int(given.get("max_points", PROBES[by])))

@@ -45,7 +45,7 @@ def choose_arrival_clock(requested: Literal["auto", "kernel", "user"], name: str
     else:
         return "kernel"
     if requested == "kernel":
-        raise ConfigError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user")
+        raise ConfigError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user", field="clock")
     return "user"
 
 
@@ -55,7 +55,7 @@ def tls_context(*, insecure: bool, ca_file: str | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError(
-            f"--ca-file {ca_file} holds no certificates ({exc.strerror or exc}); give a PEM file"
+            f"--ca-file {ca_file} holds no certificates ({exc.strerror or exc}); give a PEM file", field="ca_file"
         ) from exc
     if insecure:
         context.check_hostname = False

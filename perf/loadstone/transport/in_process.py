@@ -51,7 +51,7 @@ def load_model(name: str, config: dict[str, Any]) -> object:
         model: object = loaded({"model_id": name, **config}) if positional else loaded()
         return model
     except Exception as exc:  # third-party code may raise anything
-        raise ConfigError(f"--model: cannot make {name}: {type(exc).__name__}: {exc}") from exc
+        raise ConfigError(f"--model: cannot make {name}: {type(exc).__name__}: {exc}", field="model") from exc
 
 
 class _Waiting(Struct):
@@ -135,7 +135,7 @@ class InProcessModel:
         predict = getattr(model, "predict", None)
         if not callable(predict):
             form = "predict(self, prompts: list[dict], **kwargs) -> list[dict]"
-            raise ConfigError(f"--model: {type(model).__name__} has no method predict: give it {form}")
+            raise ConfigError(f"--model: {type(model).__name__} has no method predict: give it {form}", field="model")
         self._predict: Predict = predict
         self._where = f"{type(model).__name__}.predict"
         self._name, self._clock, self._size = name, clock, batch_size

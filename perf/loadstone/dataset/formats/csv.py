@@ -37,7 +37,7 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
         options = replace(options, prompt_field=names[0])
     for position, cells in rows:
         if len(cells) != len(names):
-            raise DataError(f"{position}: {len(cells)} cells where the header has {len(names)}")
+            raise position.error(f"{len(cells)} cells where the header has {len(names)}")
         yield from_fields(dict(zip(names, cells, strict=True)), position, options)
 
 
@@ -54,7 +54,7 @@ def table(source: Source) -> Iterator[tuple[RowPosition, list[str]]]:
                 yield RowPosition(source, "line", start), cells
             start = reader.line_num + 1
     except csv.Error as exc:
-        raise DataError(f"{source.name}, line {start}: not CSV ({exc})") from exc
+        raise RowPosition(source, "line", start).error(f"not CSV ({exc})") from exc
 
 
 def looks_like(source: Source, prompt_field: str | None) -> bool:

@@ -46,7 +46,7 @@ def parse(line: Line) -> Any:
     try:
         return msgspec.json.decode(line.text)
     except (msgspec.DecodeError, RecursionError) as exc:
-        raise DataError(f"{line.position}: not JSON ({_reason(exc)})") from exc
+        raise line.position.error(f"not JSON ({_reason(exc)})") from exc
 
 
 def _array(source: Source, lines: list[Line]) -> list[Any] | None:
@@ -67,7 +67,7 @@ def _array(source: Source, lines: list[Line]) -> list[Any] | None:
         # msgspec names the byte.
         byte = re.search(r"\(byte (\d+)\)", str(exc))
         line = source.text.encode().count(b"\n", 0, int(byte[1])) + 1 if byte else lines[-1].position.number
-        raise DataError(f"{source.name}, line {line}: not JSON ({_reason(exc)})") from exc
+        raise RowPosition(source, "line", line).error(f"not JSON ({_reason(exc)})") from exc
     return [document] if isinstance(document, dict) or is_messages(document) else list(document)
 
 
@@ -101,5 +101,5 @@ def _field(name: str, source: Source, options: Options) -> Iterator[Prompt]:
     options = replace(options, prompt_field=options.prompt_field or name)
     for position, row in rows(source):
         if not isinstance(row, dict):
-            raise DataError(f"{position}: not an object with a field {options.prompt_field!r}")
+            raise position.error(f"not an object with a field {options.prompt_field!r}")
         yield from_fields(row, position, options)

@@ -131,11 +131,13 @@ def _cells(trace: TraceFormat, source: Source) -> Iterator[tuple[RowPosition, di
         if column not in names:
             raise DataError(
                 f"{source.name} has no column {column!r}: this format needs {trace.at}, {trace.input}"
-                f" and {trace.output}, not {', '.join(names[:12])}"
+                f" and {trace.output}, not {', '.join(names[:12])}",
+                file=source.name,
+                line=1,
             )
     for position, cells in rows:
         if len(cells) != len(names):
-            raise DataError(f"{position}: {len(cells)} cells where the header has {len(names)}")
+            raise position.error(f"{len(cells)} cells where the header has {len(names)}")
         yield position, dict(zip(names, cells, strict=True))
 
 
@@ -144,4 +146,4 @@ def _parse(position: RowPosition, column: str, cells: dict[str, str], parse: Cal
     try:
         return parse(cells[column].strip())
     except ValueError as exc:
-        raise DataError(f"{position}: {column} is {cells[column][:40]!r}, not {form}") from exc
+        raise position.error(f"{column} is {cells[column][:40]!r}, not {form}") from exc

@@ -23,7 +23,7 @@ from loadstone.config.unused import UnusedNotice
 from loadstone.dataset.rows import LATER, REQUEST
 from loadstone.dataset.source import RequestBodiesNotice
 from loadstone.engine import prepare, run_folder
-from loadstone.errors import Notice, UsageError
+from loadstone.errors import ConfigError, Notice, UsageError
 from loadstone.evals.requests import loglikelihood
 from loadstone.evals.requests.answers import RUNS, runs
 from loadstone.evals.requests.build import EvalRequest, cut_stops
@@ -166,9 +166,10 @@ def check_unchanged(folder: Path, lines: Iterable[tuple[str, bytes]]) -> None:
         return
     for name, line in lines:
         if name in sent and sent[name] != digest(line):
-            raise UsageError(
+            raise ConfigError(
                 f"{folder} has asked {name} in other words: the data, a template or the API has changed since;"
-                " give another -o"
+                " give another -o",
+                field="output",
             )
 
 

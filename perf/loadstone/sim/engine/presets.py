@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError
 from loadstone.sim.settings import Settings
 
 
@@ -162,24 +162,32 @@ def profile(settings: Settings) -> Profile | None:
     """Return the profile of these settings, None without an engine. Raises UsageError for invalid ones."""
     given = {name: value for name in LIMIT_SETTINGS if (value := getattr(settings, name)) is not None}
     if settings.engine not in ENGINES:
-        raise UsageError(f"--engine {settings.engine!r} is unknown: choose exact or vllm")
+        raise ConfigError(f"--engine {settings.engine!r} is unknown: choose exact or vllm", field="engine")
     if settings.engine == "exact":
         names = [*given, *(name for name in ("preset", "speedup") if getattr(settings, name) is not None)]
         if names:
             name = "no-prefix-caching" if names[0] == "prefix_caching" else names[0].replace("_", "-")
-            raise UsageError(f"--{name} is a setting of the simulated engine: give it with --engine vllm")
+            raise ConfigError(
+                f"--{name} is a setting of the simulated engine: give it with --engine vllm", field=names[0]
+            )
         return None
 
     # Each setting by itself.
     if settings.preset is not None and settings.preset not in PRESETS:
-        raise UsageError(f"--preset {settings.preset!r} is unknown: choose one of {', '.join(PRESETS)}")
+        raise ConfigError(
+            f"--preset {settings.preset!r} is unknown: choose one of {', '.join(PRESETS)}", field="preset"
+        )
     for name, value in given.items():
         if value < MINIMUMS.get(name, 1):
-            raise UsageError(f"--{name.replace('_', '-')} must be at least {MINIMUMS.get(name, 1)}, not {value}")
+            raise ConfigError(
+                f"--{name.replace('_', '-')} must be at least {MINIMUMS.get(name, 1)}, not {value}", field=name
+            )
     if not 0 <= (settings.acceptance_rate or 0) <= 1:
-        raise UsageError(f"--acceptance-rate must be between 0 and 1, not {settings.acceptance_rate:g}")
+        raise ConfigError(
+            f"--acceptance-rate must be between 0 and 1, not {settings.acceptance_rate:g}", field="acceptance_rate"
+        )
     if settings.speedup is not None and not settings.speedup > 0:
-        raise UsageError(f"--speedup must be above 0, not {settings.speedup:g}")
+        raise ConfigError(f"--speedup must be above 0, not {settings.speedup:g}", field="speedup")
 
     # The preset with these settings in place of its own.
     preset = PRESETS[settings.preset or DEFAULT_PRESET]
@@ -188,8 +196,9 @@ def profile(settings: Settings) -> Profile | None:
     given["max_model_len"] = min(settings.max_model_len, preset.limits.max_model_len)
     limits = msgspec.structs.replace(preset.limits, **given)
     if limits.max_num_seqs > limits.max_num_batched_tokens:
-        raise UsageError(
+        raise ConfigError(
             f"--max-num-batched-tokens ({limits.max_num_batched_tokens}) must be at least --max-num-seqs"
-            f" ({limits.max_num_seqs}): raise the first or lower the second"
+            f" ({limits.max_num_seqs}): raise the first or lower the second",
+            field="max_num_batched_tokens",
         )
     return msgspec.structs.replace(preset, limits=limits)
