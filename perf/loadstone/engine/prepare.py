@@ -72,7 +72,7 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
     model: an object to ask instead of a server. Raises UsageError for whatever cannot work.
     """
     api = find_api(config)
-    unused = request_reasons(config, {config.api: api}, model)
+    unused: dict[str, str] = {}  # settings, with the reason
 
     def collect(text: str) -> None:
         if isinstance(text, UnusedNotice):
@@ -106,7 +106,7 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
         times = plan.rows.recorded_at or [0]
         span = (times[-1] - times[0]) / NS_PER_S
         notice(f"replaying {plan.total:,} requests recorded over {span:,.0f} s")
-    unused |= load_reasons(given, plan, prompts)
+    unused = request_reasons(config, {config.api: api}, model) | unused | load_reasons(given, plan, prompts)
     if unused:
         notice(UnusedNotice(unused))
 
