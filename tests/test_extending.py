@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loadstone import plugins
+from loadstone import Config, plugins
 from loadstone.evals.data import rows
 from loadstone.evals.data.samples import SampleSelection, select_samples
 from loadstone.evals.requests import build
@@ -152,3 +152,15 @@ def test_its_commands_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
         "nearness,strict": 1.0,
         "exact_match,flexible": 1.0,
     }
+
+
+@pytest.mark.clean_folder
+def test_the_errors(tmp_path: Path, sim: Sim) -> None:
+    Path("careful.py").write_text(example("careful.py"), "utf-8")
+    run = plugins.load_object("loadstone.none", "careful.py:run", {}, "--none")
+    Path("rows.jsonl").write_text('{"prompt": "a"}\n{"prompt"\n', "utf-8")
+    load: dict[str, Any] = {"requests": 2, "html": False, "scrape": False}
+    assert run(Config(url=sim.url, dataset="rows.jsonl", **load)) == "correct line 2 of rows.jsonl"
+    assert run(Config(url=sim.url, dataset="random", input_len="x", **load)) == "correct the setting input_len"
+    assert run(Config(url=f"http://127.0.0.1:{servers.closed_port()}", **load)) == "start the server"
+    assert run(Config(url=sim.url, output="run", **load)) == "2 requests succeeded"

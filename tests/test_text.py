@@ -103,9 +103,11 @@ def test_records_messages_and_files_take_any_text(tmp_path: Path) -> None:
         Failure(FailureCause.SERVER, "\ufffd"),
     )
     (body,) = worker_messages.FrameSplitter().feed(
-        worker_messages.encode_frame(Progress(worker=0, at=1, failures=[("server", bad, 1)]))
+        worker_messages.encode_frame(Progress(worker=0, at=1, failures=[(Failure(FailureCause.SERVER, bad), 1)]))
     )
-    assert worker_messages.decode_from_worker(body) == Progress(worker=0, at=1, failures=[("server", "\ufffd", 1)])
+    assert worker_messages.decode_from_worker(body) == Progress(
+        worker=0, at=1, failures=[(Failure(FailureCause.SERVER, "\ufffd"), 1)]
+    )
     folder = RunFolder(tmp_path / "run")
     folder.write_json("run.json", {"model": bad, bad: [record]})
     assert read_json(folder.path / "run.json")["model"] == "\ufffd"

@@ -18,7 +18,7 @@ from loadstone.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from loadstone.config.schema import Config
-    from loadstone.errors import UsageError
+    from loadstone.errors import ConfigError, DataError, ServerError, UsageError
     from loadstone.evals.evaluate import Evaluated
     from loadstone.evals.settings import Eval
     from loadstone.loadtest import Result, load_test
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Config",
+    "ConfigError",
+    "DataError",
     "Eval",
     "Evaluated",
     "Failure",
@@ -35,6 +37,7 @@ __all__ = [
     "Prompt",
     "Record",
     "Result",
+    "ServerError",
     "Summary",
     "Usage",
     "UsageError",
@@ -46,6 +49,8 @@ __all__ = [
 # Where each lazy name is defined.
 _MODULES = {
     "Config": "config.schema",
+    "ConfigError": "errors",
+    "DataError": "errors",
     "Eval": "evals.settings",
     "Evaluated": "evals.evaluate",
     "Failure": "records",
@@ -53,6 +58,7 @@ _MODULES = {
     "Prompt": "records",
     "Record": "records",
     "Result": "loadtest",
+    "ServerError": "errors",
     "Summary": "summary",
     "Usage": "records",
     "UsageError": "errors",

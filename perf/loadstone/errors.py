@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 # Called with one sentence for the operator that is not an error.
 Notice = Callable[[str], None]
@@ -22,6 +23,10 @@ class UsageError(Exception):
         self.field = field
         self.file = file
         self.line = line
+
+    def with_message(self, message: str) -> Self:
+        """Return an error of the same class with another message, about the same field, file and line."""
+        return type(self)(message, field=self.field, file=self.file, line=self.line)
 
 
 class ConfigError(UsageError):

@@ -45,7 +45,7 @@ def load_object(
     try:
         if ".py:" in name:
             file, _, attribute = name.rpartition(":")
-            return getattr(_load_file(Path(file).expanduser()), attribute)
+            return getattr(_load_file(Path(file).expanduser(), flag), attribute)
         if name in built_in:
             module, _, attribute = built_in[name].partition(":")
             return getattr(import_module(module), attribute)
@@ -60,7 +60,9 @@ def load_object(
     other = (other_names or {}).get(name.lower())
     similar = [other] if other else difflib.get_close_matches(name, known, 1)
     hint = f" (did you mean {similar[0]}?)" if similar else ""
-    raise ConfigError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
+    raise ConfigError(
+        f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}", field=flag.removeprefix("--")
+    )
 
 
 def installed_plugins(group: str) -> dict[str, EntryPoint]:
@@ -69,13 +71,14 @@ def installed_plugins(group: str) -> dict[str, EntryPoint]:
 
 
 def _load_error(flag: str, name: str, exc: Exception) -> UsageError:
-    return ConfigError(f"{flag}: cannot load {name}: {type(exc).__name__}: {exc}")
+    return ConfigError(f"{flag}: cannot load {name}: {type(exc).__name__}: {exc}", field=flag.removeprefix("--"))
 
 
-def _load_file(path: Path) -> Any:
+def _load_file(path: Path, flag: str) -> Any:
     """Import a Python file and return its module."""
     if not path.is_file():
-        raise ConfigError(f"no file {str(path)!r}; a part of your own is given as path/to/file.py:Name")
+        sentence = f"no file {str(path)!r}; a part of your own is given as path/to/file.py:Name"
+        raise ConfigError(sentence, field=flag.removeprefix("--"))
     spec = importlib.util.spec_from_file_location(f"loadstone_own_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

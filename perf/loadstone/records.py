@@ -224,7 +224,7 @@ def from_lines(lines: Iterable[bytes], name: str = "records") -> Iterator[Record
     bad: tuple[int, str] | None = None
     for number, line in enumerate(lines, 1):
         if bad:
-            raise DataError(f"{name}, line {bad[0]} is not a record: {bad[1]}")
+            raise DataError(f"{name}, line {bad[0]} is not a record: {bad[1]}", file=name, line=bad[0])
         if not line.strip():
             continue
         try:
@@ -236,7 +236,7 @@ def from_lines(lines: Iterable[bytes], name: str = "records") -> Iterator[Record
             return
         yield record
     if bad:
-        raise DataError(f"{name}, line {bad[0]} is not a record: {bad[1]}")
+        raise DataError(f"{name}, line {bad[0]} is not a record: {bad[1]}", file=name, line=bad[0])
 
 
 Message = dict[str, Any]

@@ -42,8 +42,9 @@ def sim() -> Iterator[Sim]:
 
 
 def evaluate(capsys: pytest.CaptureFixture[str], url: str, *flags: object, tasks: str = eval_tasks.ONLY_SUMS) -> Done:
-    given = ("--url", url, "--tasks", tasks, "--data-dir", "data", "-o", "out", "--no-html", "--quiet", "-c", 4)
-    return loadstone(capsys, "eval", *given, *flags)
+    given = ("--url", url, "--tasks", tasks, "--data-dir", "data", "--no-html", "--quiet", "-c", 4)
+    output = () if "-o" in flags else ("-o", "out")
+    return loadstone(capsys, "eval", *given, *output, *flags)
 
 
 def results(folder: str = "out") -> Any:
@@ -81,6 +82,18 @@ def test_an_evaluation_is_a_run_and_its_scores(sim: Sim, capsys: pytest.CaptureF
     ]  # fmt: skip
     spent = told["spent"]
     assert spent["cost"] == pytest.approx((spent["input_tokens"] + 10 * spent["output_tokens"]) / 1e6)
+
+
+def test_flags_that_an_evaluation_does_not_use_are_named_once(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--batch-size", 4, "--insecure", "--usage", "off", "--no-stream")
+    done = evaluate(capsys, sim.url, *flags, tasks=eval_tasks.NAME)  # two runs
+    assert done.status == 0, done.err
+    assert [line for line in done.err.splitlines() if " not used: " in line] == [
+        "loadstone: --batch-size is not used: it is for a local model, and a server decides on its own batches;"
+        " --insecure is not used: no URL begins with https://"
+    ]
+    done = evaluate(capsys, sim.url, *flags, "--stage", "score", tasks=eval_tasks.NAME)
+    assert " not used: " not in done.err
 
 
 def test_the_requests_are_rows_that_run_can_send(sim: Sim, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,7 @@ def check_api(plugin: object, name: str) -> API:
     """Return the object that `--api NAME` loaded, if it is an API. Raises ConfigError."""
     if not isinstance(plugin, API):
         raise ConfigError(
-            f"--api {name} is {type(plugin).__name__!r}, not an API: make it a subclass of loadstone.apis.API"
+            f"--api {name} is {type(plugin).__name__!r}, not an API: make it a subclass of loadstone.apis.API",
+            field="api",
         )
     return plugin

@@ -83,6 +83,7 @@ class Messages(API):
 
     path = "/v1/messages"
     headers = (("anthropic-version", "2023-06-01"),)
+    unused = ("usage",)
 
     def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         reject_fixed_length(settings, "messages")

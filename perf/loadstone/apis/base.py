@@ -136,6 +136,8 @@ class API:
     names_model: whether a request names its model.
     probe_first: whether the user described the form of the response, so that a probe checks it before the run.
     splitter: splits a stream into events; server-sent events by default.
+    unused: fields of RequestSettings that change nothing in a request of the protocol. What it cannot express at all,
+        `build_body` refuses.
     """
 
     path: str = ""
@@ -145,6 +147,7 @@ class API:
     names_model: bool = True
     probe_first: bool = False
     splitter: Callable[[], Splitter] = ServerSentEvents
+    unused: tuple[str, ...] = ()
 
     def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         """Return the JSON body of a request. Raises UsageError if the protocol cannot express it."""

@@ -18,6 +18,8 @@ SAMPLING = (
     *("top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
     *("min_tokens", "stop", "seed", "logprobs", "n"),
 )
+# Settings of a run that have another name than the sampling parameter.
+_FIELDS = {"seed": "sampling_seed", "n": "choices"}
 
 
 def json_decoder(form: Any) -> Callable[[bytes], Any]:
@@ -90,7 +92,9 @@ def prompt_messages(prompt: Prompt, api: str) -> list[Message]:
 def reject_token_ids(prompt: Prompt, api: str) -> None:
     """Raise DataError for a prompt of token ids."""
     if prompt.tokens is not None:
-        raise DataError(f"--api {api} takes no token ids ({prompt.id}): say --api completions, or leave them as text")
+        raise DataError(
+            f"--api {api} takes no token ids ({prompt.id}): say --api completions, or leave them as text", field="api"
+        )
 
 
 def output_limit(prompt: Prompt, settings: RequestSettings) -> int | None:
@@ -111,7 +115,8 @@ def sampling_fields(settings: RequestSettings, names: Mapping[str, str], api: st
     unsupported = next((name for name in settings.sampling if name not in names), None)
     if unsupported:
         raise ConfigError(
-            f"--api {api} knows no {unsupported}: leave it out, or send what the server takes by --extra-body"
+            f"--api {api} knows no {unsupported}: leave it out, or send what the server takes by --extra-body",
+            field=_FIELDS.get(unsupported, unsupported),
         )
     return {names[name]: settings.sampling[name] for name in SAMPLING if name in settings.sampling}
 
@@ -121,7 +126,8 @@ def reject_fixed_length(settings: RequestSettings, api: str) -> None:
     if settings.ignore_eos or settings.exact_length:
         flag = "--match-output-length" if settings.exact_length else "--ignore-eos"
         raise ConfigError(
-            f"--api {api} cannot make a server go on to a given length: leave out {flag}, or take --api chat"
+            f"--api {api} cannot make a server go on to a given length: leave out {flag}, or take --api chat",
+            field="match_output_length" if settings.exact_length else "ignore_eos",
         )
 
 

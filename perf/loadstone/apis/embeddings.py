@@ -53,6 +53,7 @@ class Pooling(API):
     """What embeddings and rerank share."""
 
     streams = False
+    unused = ("stream", "usage", "output_len", "temperature")
 
     def parse_event(self, data: bytes) -> Event:
         return self.parse_response(data)
@@ -92,7 +93,9 @@ class Rerank(Pooling):
         _reject_generation(settings, "rerank")
         reject_token_ids(prompt, "rerank")
         if not prompt.documents:
-            raise DataError(f"--api rerank needs documents, and {prompt.id} has none: give rows a list `documents`")
+            raise DataError(
+                f"--api rerank needs documents, and {prompt.id} has none: give rows a list `documents`", field="api"
+            )
         body = {"model": settings.model, "query": prompt_text(prompt), "documents": prompt.documents}
         return overlay(body, settings.extra_body, prompt.body)
 

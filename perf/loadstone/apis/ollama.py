@@ -67,6 +67,7 @@ class Ollama(API):
 
     path = "/api/chat"
     splitter = JSONLines
+    unused = ("usage",)
 
     def __init__(self) -> None:
         self._tool_calls = 0
@@ -126,6 +127,6 @@ def _message(message: Message) -> Message:
         if isinstance(part, dict) and part.get("type") == "image_url":
             _, separator, data = image_url(part).partition(";base64,")
             if not separator:
-                raise DataError("--api ollama takes images as data, not as links: give local files")
+                raise DataError("--api ollama takes images as data, not as links: give local files", field="api")
             images.append(data)
     return {**message, "content": content_text(content), **({"images": images} if images else {})}

@@ -87,6 +87,7 @@ class Responses(API):
     """POST /v1/responses. A stream's last event always has its usage."""
 
     path = "/v1/responses"
+    unused = ("usage",)
 
     def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         inputs: str | list[Message] | None = prompt.text

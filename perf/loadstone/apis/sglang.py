@@ -59,6 +59,7 @@ class Generate(API):
 
     path = "/generate"
     names_model = False
+    unused = ("model", "usage")
 
     def __init__(self) -> None:
         self._texts: dict[int, str] = {}  # by choice: the text so far

@@ -48,13 +48,19 @@ class TemplateAPI(API):
     """
 
     probe_first = True
+    unused: tuple[str, ...] = ("usage", "output_len")
 
     def __init__(self, template: str, text_path: str | None, usage_path: str | None = None, path: str = "") -> None:
         self.path = path
         self._template = _read_template(template)
         if not text_path:
-            raise ConfigError("--body-template needs --text-path, where the text of an answer is: choices.0.text, say")
+            raise ConfigError(
+                "--body-template needs --text-path, where the text of an answer is: choices.0.text, say",
+                field="text_path",
+            )
         self.names_model = "%m" in json.dumps(self._template)
+        if not self.names_model:
+            self.unused = (*self.unused, "model")
         self._text_path = text_path
         self._usage_path = usage_path
         self._unseen_paths = dict.fromkeys(filter(None, (text_path, usage_path)))
@@ -69,7 +75,10 @@ class TemplateAPI(API):
         reject_fixed_length(settings, "template")
         sampling_fields(settings, {}, "template")
         if settings.temperature is not None:
-            raise ConfigError("--api template sends the template and no --temperature: write it into the template")
+            raise ConfigError(
+                "--api template sends the template and no --temperature: write it into the template",
+                field="temperature",
+            )
         body: dict[str, Any] = _fill(self._template, prompt, settings.model)
         return overlay(body, settings.extra_body, prompt.body)
 
@@ -129,22 +138,27 @@ class TemplateAPI(API):
 
 def _read_template(source: str) -> dict[str, Any]:
     """Return the template of `--body-template`. Raises ConfigError."""
-    where, text = "--body-template", source
+    where, text, file = "--body-template", source, None
     if source.startswith("@"):
-        where = source[1:]
+        where = file = source[1:]
         try:
             text = Path(where).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"cannot read the template {where}: give --body-template @FILE or JSON") from exc
+            sentence = f"cannot read the template {where}: give --body-template @FILE or JSON"
+            raise ConfigError(sentence, field="body_template", file=where) from exc
     try:
         template = json.loads(text)
     except (ValueError, RecursionError) as exc:
-        line = f", line {exc.lineno}" if isinstance(exc, json.JSONDecodeError) else ""
-        raise ConfigError(f"{where}{line}: a template is JSON, and this is not: {exc}") from exc
+        line = exc.lineno if isinstance(exc, json.JSONDecodeError) else None
+        position = where if line is None else f"{where}, line {line}"
+        sentence = f"{position}: a template is JSON, and this is not: {exc}"
+        raise ConfigError(sentence, field="body_template", file=file, line=line) from exc
     if not isinstance(template, dict):
-        raise ConfigError(f"{where}: a template is a JSON object, not {type(template).__name__}")
+        sentence = f"{where}: a template is a JSON object, not {type(template).__name__}"
+        raise ConfigError(sentence, field="body_template", file=file)
     if "%p" not in json.dumps(template):
-        raise ConfigError(f"{where} has no %p, so that no prompt would be sent: write %p where the prompt goes")
+        sentence = f"{where} has no %p, so that no prompt would be sent: write %p where the prompt goes"
+        raise ConfigError(sentence, field="body_template", file=file)
     return template
 
 

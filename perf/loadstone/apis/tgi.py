@@ -57,6 +57,7 @@ class TGI(API):
     path = "/generate_stream"
     names_model = False
     path_unstreamed = "/generate"
+    unused = ("model", "usage")
 
     def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         reject_token_ids(prompt, "tgi")

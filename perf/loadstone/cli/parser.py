@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from loadstone.errors import ConfigError
 from loadstone.version import __version__
@@ -52,6 +52,25 @@ def load_command(name: str) -> Command:
     return cast(Command, import_module(f"loadstone.cli.{name}"))
 
 
+class StoreOnce(argparse.Action):
+    """Store the value of a flag. Raise ConfigError if it is given twice: the first value would be lost."""
+
+    _namespace: argparse.Namespace | None = None
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002  argparse's interface
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        if self.option_strings and self._namespace is namespace:
+            once = "all values after one" if self.nargs in ("+", "*") else "one"
+            raise ConfigError(f"{self.option_strings[-1]} is given twice: give {once}", field=self.dest)
+        self._namespace = namespace
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports a mistake as an exception with one sentence.
 
@@ -59,6 +78,11 @@ class Parser(argparse.ArgumentParser):
     """
 
     commands: Mapping[str, argparse.ArgumentParser] = {}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("action", None, StoreOnce)
+        self.register("action", "store", StoreOnce)
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see {self.prog} --help")

@@ -56,7 +56,9 @@ def run(options: Namespace) -> int:
     # Objectives: those given, else those of the first sweep.
     slo = settings.slo or folder.read_sweep(paths[0]).grid.rule.get("slo")
     if not slo:
-        raise ConfigError("plan takes objectives, such as --slo 'ttft.p99<500ms tpot.p95<50ms': the sweep names none")
+        raise ConfigError(
+            "plan takes objectives, such as --slo 'ttft.p99<500ms tpot.p95<50ms': the sweep names none", field="slo"
+        )
     requirements = settings.requirements(objectives.with_errors(objectives.parse(str(slo), shares=True)))
     fleet = plan.make_plan(_stacks(paths, settings, requirements), requirements)
     if shown.view == "json":

@@ -45,7 +45,9 @@ def run(options: Namespace) -> int:
     # Exports are files for other tools, of one run or one sweep each.
     if view in exports():
         if several:
-            raise ConfigError(f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(runs)}")
+            raise ConfigError(
+                f"--as {view} takes one {'sweep' if view in FOLDERS else 'run'}, not {len(runs)}", field="as"
+            )
         return _export_folder(asked, path) if view in FOLDERS else _export(asked, runs[0])
     if several:
         return _side_by_side(asked, runs)
@@ -100,7 +102,7 @@ def _side_by_side(options: ReportOptions, runs: list[str]) -> int:
 
     view, target = options.view, options.output
     if view not in SIDE_BY_SIDE:
-        raise ConfigError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}")
+        raise ConfigError(f"--as takes {', '.join(SIDE_BY_SIDE)} for several runs, not {view!r}", field="as")
     summaries, unreadable = run_arguments.read_runs(map(Path, runs), options.tokenizer, options.changes)
     for sentence in unreadable:
         notice(f"left out: {sentence}")
@@ -142,7 +144,7 @@ def _export(options: ReportOptions, path: str) -> int:
     view, target, tokenizer = options.view, options.output, options.tokenizer
     export = load_instance("loadstone.views", view, exports(), "--as")
     if view in BINARY and target in (None, "-") and sys.stdout.isatty():
-        raise ConfigError(f"--as {view} is not for a terminal: name a file with -o")
+        raise ConfigError(f"--as {view} is not for a terminal: name a file with -o", field="as")
     source = run_arguments.RunSource(path)
     summary = source.summary(tokenizer, options.changes)
     with output.open_target(target) as file:

@@ -39,8 +39,9 @@ def run(options: Namespace) -> int:
     output.check_new(shown.junit, "--junit")
     with with_server(config) as config:
         if repeats.repeat is not None:
+            once = output.notice_once()
             done = repeat.run(
-                repeats, shown, config, lambda c: event_loop.run(loadtest.load_test(c, notice=notice, live=live))
+                repeats, shown, config, lambda c: event_loop.run(loadtest.load_test(c, notice=once, live=live))
             )
             return 130 if done.interrupted else max(one.exit_status(config, notice) for one in done.results)
         result = event_loop.run(loadtest.load_test(config, notice=notice, live=live))

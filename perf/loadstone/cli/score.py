@@ -91,7 +91,7 @@ def report(options: ReportOptions, path: Path) -> int:
     view = options.view
     if view not in VIEWS:
         raise ConfigError(f"--as takes {', '.join(VIEWS)} for an evaluation, not {view!r}; its runs in "
-                                 f"{path / 'runs'} have all views")  # fmt: skip
+                                 f"{path / 'runs'} have all views", field="as")  # fmt: skip
     evaluation, serving = eval_report.read(path)
     show(evaluation, serving, view, options.output)
     if options.summary:

@@ -7,7 +7,6 @@ shows the results.
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -114,14 +113,7 @@ def _run_once(url: Any, live: Any) -> Callable[[Config], Summary]:
     from loadstone.host import event_loop
     from loadstone.sweep.page import run_line
 
-    shown = set[str]()
-
-    def notice_once(text: str) -> None:
-        """Print a notice unless it was printed before with other numbers: it holds for all runs of the sweep."""
-        without_numbers = re.sub(r"\d+", "0", text)
-        if without_numbers not in shown:
-            shown.add(without_numbers)
-            notice(text)
+    notice_once = output.notice_once()
 
     def run_once(config: Config) -> Summary:
         config = dataclasses.replace(config, url=config.url or url)

@@ -59,23 +59,25 @@ def parse(text: str) -> list[Gate]:
     """Parse gates separated by commas or semicolons. Raise ConfigError for any that is not valid."""
     parts = [part.strip() for part in re.split(r"[,;]", text) if part.strip()]
     if not parts:
-        raise ConfigError(f"--gate takes {FORM}, not {text!r}")
+        raise ConfigError(f"--gate takes {FORM}, not {text!r}", field="gate")
     return [_parse_gate(part) for part in parts]
 
 
 def _parse_gate(text: str) -> Gate:
     match = _GATE.fullmatch(text)
     if match is None:
-        raise ConfigError(f"--gate takes {FORM}, not {text!r}")
+        raise ConfigError(f"--gate takes {FORM}, not {text!r}", field="gate")
     metric, stat, sense, sign, number, suffix = match.groups(default="")
     name = _figure_name(_ALIASES.get(metric, metric), stat, text)
     limit = float(sign + number)
 
     # A percentage with a sign is a change against base; without one, a fraction of requests.
     if suffix == "%" and not sign and name != "error_rate":
-        raise ConfigError(f"--gate {text!r}: a change has its sign, write +{number}% or -{number}%")
+        raise ConfigError(f"--gate {text!r}: a change has its sign, write +{number}% or -{number}%", field="gate")
     if suffix == "%" and sign and name == "error_rate":
-        raise ConfigError(f"--gate {text!r}: an error rate is held against a share of requests, write {number}%")
+        raise ConfigError(
+            f"--gate {text!r}: an error rate is held against a share of requests, write {number}%", field="gate"
+        )
     if suffix == "%":
         return Gate(text, name, sense, limit / 100, relative=bool(sign))
 
@@ -85,7 +87,7 @@ def _parse_gate(text: str) -> Gate:
         limit *= _SECONDS[suffix]
     elif of == "s" or (suffix and not (suffix == "/s" and of.endswith("/s"))):
         form = "a time such as 500ms" if of == "s" else "a share such as 1%" if of == "share" else "a number alone"
-        raise ConfigError(f"--gate {text!r}: {name} takes {form}, or a change such as +5%")
+        raise ConfigError(f"--gate {text!r}: {name} takes {form}, or a change such as +5%", field="gate")
     return Gate(text, name, sense, limit, relative=False)
 
 
@@ -97,7 +99,8 @@ def _figure_name(metric: str, stat: str, text: str) -> str:
         near = difflib.get_close_matches(metric, known, 1)
         what = f"did you mean {near[0]}?" if near and near[0] != metric else f"statistics are {', '.join(STATS)}"
         raise ConfigError(
-            f"--gate {text!r}: there is no figure {name}; {what if near else 'known: ' + ', '.join(known)}"
+            f"--gate {text!r}: there is no figure {name}; {what if near else 'known: ' + ', '.join(known)}",
+            field="gate",
         )
     return name
 

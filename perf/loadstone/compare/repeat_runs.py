@@ -61,7 +61,7 @@ def run(
     Raise UsageError then, and ConfigError for a count below 2.
     """
     if count < 2:
-        raise ConfigError(f"--repeat takes 2 or more, not {count}")
+        raise ConfigError(f"--repeat takes 2 or more, not {count}", field="repeat")
     folder = Path(config.output) if config.output else run_folder.default_path(config.label)
     run_folder.check_free(folder)
     finished: list[Result] = []

@@ -99,6 +99,11 @@ class Setting(Struct, frozen=True):
     group: str
 
     @property
+    def switch(self) -> str:
+        """Return the flag that sets it, with dashes: `--no-NAME` for what is on by default."""
+        return f"--{'no-' if self.default is True and self.type is bool else ''}{self.name}"
+
+    @property
     def takes_list(self) -> bool:
         """Return True if one value of the setting may be a list."""
         return any(get_origin(kind) is list for kind in union(self.type))
@@ -169,12 +174,12 @@ def check(config: Any) -> None:
         flag = settings[name].flag
         for other, why in flag.excludes:
             if other in present:
-                clash = f"--{settings[name].name} and --{settings[other].name} exclude each other: {why}"
+                clash = f"{settings[name].switch} and {settings[other].switch} exclude each other: {why}"
                 raise ConfigError(clash, field=name)
         needed, why = flag.needs
-        if needed and present.isdisjoint(needed):
-            flags = " or ".join(f"--{settings[other].name}" for other in needed)
-            raise ConfigError(f"--{settings[name].name} needs {flags}: {why}", field=name)
+        if needed and not any(getattr(config, other) for other in needed):
+            flags = " or ".join(settings[other].switch for other in needed)
+            raise ConfigError(f"{settings[name].switch} needs {flags}: {why}", field=name)
 
 
 def convert(setting: Setting, value: Any) -> Any:

@@ -30,4 +30,12 @@ class Limits:
     retries: Annotated[
         int, Flag("retries of a request after HTTP 429, 5xx or a lost connection (default: 0)", least=0)
     ] = 0
-    retry_longest: Annotated[float, Flag("longest wait before one retry (default: 60)", kinds.TIME, above=0)] = 60.0
+    retry_longest: Annotated[
+        float,
+        Flag(
+            "longest wait before one retry (default: 60)",
+            kinds.TIME,
+            above=0,
+            needs=(("retries",), "nothing is retried without it"),
+        ),
+    ] = 60.0

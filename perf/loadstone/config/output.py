@@ -67,7 +67,11 @@ class Scraping:
         return [self.scrape] if isinstance(self.scrape, str) else self.scrape if isinstance(self.scrape, list) else []
 
     def check_scraping(self) -> None:
-        """Check the regular expression. Raises ConfigError."""
+        """Check what goes with --no-scrape, and the regular expression. Raises ConfigError."""
+        for name, default in (("scrape_every", 1.0), ("scrape_name", None), ("scrape_all", False)):
+            if self.scrape is False and getattr(self, name) != default:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{flag} and --no-scrape exclude each other: nothing is scraped", field=name)
         try:
             re.compile(self.scrape_name or "")
         except re.error as exc:

@@ -133,7 +133,14 @@ class Server:
         str | None, Flag("environment variable that holds the API key (default: OPENAI_API_KEY)", metavar="NAME")
     ] = None
     insecure: Annotated[bool, Flag("do not verify TLS certificates")] = False
-    ca_file: Annotated[str | None, Flag("PEM file of a certificate authority to trust", metavar="FILE")] = None
+    ca_file: Annotated[
+        str | None,
+        Flag(
+            "PEM file of a certificate authority to trust",
+            metavar="FILE",
+            excludes=(("insecure", "with that one no certificate is verified"),),
+        ),
+    ] = None
 
     @property
     def urls(self) -> list[str]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from loadstone.config.unused import UnusedNotice
 from loadstone.dataset import resolve
-from loadstone.dataset.source import Options, RequestBodiesNotice, Source, open_source
-from loadstone.errors import DataError, Notice
+from loadstone.dataset.source import WHY_UNUSED, Options, RequestBodiesNotice, Source, open_source
+from loadstone.errors import ConfigError, DataError, Notice
 from loadstone.plugins import load_instance
 from loadstone.records import Prompt
 
@@ -47,7 +48,9 @@ TEXTS = {"lines", "jsonl", "csv", "line_by_line", "openqa", "longalpaca", "custo
 def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
     """Return all prompts of a `--dataset` value, at least one.
 
-    notice: called with what the user should know, such as rows that were skipped. Raises UsageError.
+    notice: called with what the user should know, such as rows that were skipped, or options that are not used.
+
+    Raises UsageError.
     """
     name, path = resolve.resolve(spec, READERS)
     source = open_source(path, name, notice)
@@ -57,18 +60,24 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
         name = detect(source, options)
     reader: Reader = load_instance(resolve.GROUP, name, READERS, "--dataset")
     if not callable(reader):
-        raise DataError(f"the reader {name} is not callable; it must take (source, options) and yield prompts")
+        raise ConfigError(
+            f"the reader {name} is not callable; it must take (source, options) and yield prompts", field="dataset"
+        )
 
     from loadstone.dataset import lengths
 
     if name in TEXTS:
+        source.used.add("input_len")
         prompts = lengths.apply_lengths(reader(source, options), source, options)
     elif name in READERS and lengths.limit_flags(options):
-        raise DataError(f"{name} makes its own lengths: leave out {' and '.join(lengths.limit_flags(options))}")
+        limits = [limit for limit in lengths.LIMITS if getattr(options, limit) is not None]
+        raise ConfigError(
+            f"{name} makes its own lengths: leave out {' and '.join(lengths.limit_flags(options))}", field=limits[0]
+        )
     else:
         prompts = list(reader(source, options))
     if not prompts:
-        raise DataError(f"{source.name} holds no prompt")
+        raise DataError(f"{source.name} holds no prompt", file=source.name)
 
     # Fields of a dataset that override flags change what is measured: name them.
     bodies = [prompt.body for prompt in prompts if prompt.body]
@@ -76,6 +85,16 @@ def read(spec: str, options: Options, notice: Notice) -> list[Prompt]:
         fields = ", ".join(sorted(set().union(*bodies)))
         text = f"{source.name}: {len(bodies)} rows are request bodies; their fields win over flags: {fields}"
         source.notice(RequestBodiesNotice(text))
+
+    # Options that this source does not use. A constant output length goes into requests that have none of their own.
+    if isinstance(options.output_len, int) and any(
+        turn.output_len is None for prompt in prompts for turn in (prompt, *prompt.later)
+    ):
+        source.used.add("output_len")
+    used = source.used | getattr(reader, "uses", WHY_UNUSED.keys())
+    given = [option for option in WHY_UNUSED if getattr(options, option) != getattr(Options(), option)]
+    if unused := {option: WHY_UNUSED[option].format(spec) for option in given if option not in used}:
+        source.notice(UnusedNotice(unused))
     return prompts
 
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from loadstone.config.kinds import parse_seconds
 from loadstone.dataset.source import Options, RowPosition
 from loadstone.dataset.synthetic import random_values
-from loadstone.errors import DataError
+from loadstone.errors import ConfigError
 from loadstone.records import Prompt
 
 # Fields that hold turns.
@@ -51,7 +51,7 @@ def read_turns(value: object, position: RowPosition, name: str) -> list[Turn]:
     An entry of the list that has a question and an answer is two turns.
     """
     if not isinstance(value, list):
-        raise DataError(f"{position}: no list of `{name}` in the row")
+        raise position.error(f"no list of `{name}` in the row")
     turns = []
     for entry in value:
         pause: float | None = None
@@ -61,7 +61,7 @@ def read_turns(value: object, position: RowPosition, name: str) -> list[Turn]:
             if seconds is None:
                 continue
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
-                raise DataError(f"{position}: {name_of_pause} is {str(seconds)[:40]!r}, not a number of seconds")
+                raise position.error(f"{name_of_pause} is {str(seconds)[:40]!r}, not a number of seconds")
             pause = float(seconds)
             break
         # A chat message as it is, or the texts of an entry in another form.
@@ -77,7 +77,7 @@ def read_turns(value: object, position: RowPosition, name: str) -> list[Turn]:
             case str(text) | {"text": str(text)} | {"content": str(text)} | {"prompt": str(text)}:
                 texts = [("user", text)]
             case _:
-                raise DataError(f"{position}: a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
+                raise position.error(f"a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
         turns += [Turn({"role": role, "content": text}, pause) for role, text in texts if text.strip()]
     return turns
 
@@ -92,14 +92,15 @@ def build_prompt(
     """
     history = options.history or default
     if history not in _SPANS:
-        raise DataError(f"--history takes {', '.join(_SPANS)}, not {history!r}")
+        raise ConfigError(f"--history takes {', '.join(_SPANS)}, not {history!r}", field="history")
     first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
     if first is None:
         return None
+    position.source.used.add("history")
     turns = [turn for turn in turns[:first] if turn.role != "assistant"] + turns[first:]
     roles = [turn.role for turn in turns]
     if history == "recorded" and roles.count("user") > 1 and "assistant" not in roles:
-        raise DataError(f"{position}: no answers are recorded between the turns; say --history first or live")
+        raise position.error("no answers are recorded between the turns; say --history first or live")
 
     # One request for each span of turns; the first is the prompt, the others follow it.
     spans = _SPANS[history]([index for index, role in enumerate(roles) if role == "user"])
@@ -138,6 +139,8 @@ _SPANS: dict[str, Callable[[list[int]], list[tuple[int, int]]]] = {
 
 def _pauses(recorded: list[float | None], position: RowPosition, options: Options) -> list[float]:
     """Return the recorded pauses, in seconds. Missing ones are drawn from --think-time, each row by itself."""
+    if None in recorded:
+        position.source.used.add("think_time")
     if options.think_time is None or None not in recorded:
         return [pause or 0.0 for pause in recorded]
     distribution = random_values.parse_distribution("--think-time", options.think_time, parse_seconds)

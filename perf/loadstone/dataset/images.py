@@ -18,7 +18,6 @@ from urllib.request import url2pathname
 from msgspec.structs import replace
 
 from loadstone.dataset.source import RowPosition
-from loadstone.errors import DataError
 from loadstone.records import Prompt
 
 FIELDS = ("image", "images", "image_files")
@@ -80,10 +79,10 @@ def _image_url(value: Any, position: RowPosition) -> str:
             try:
                 return _data_url(data)
             except ValueError as exc:
-                raise DataError(f"{position}: the bytes of its image are {exc}") from exc
+                raise position.error(f"the bytes of its image are {exc}") from exc
         case str(text) | {"path": str(text)}:
             return text if text.lower().startswith(REMOTE) else _file_url(text, position)
-    raise DataError(f"{position}: {str(value)[:40]!r} is neither the path nor the URL of an image")
+    raise position.error(f"{str(value)[:40]!r} is neither the path nor the URL of an image")
 
 
 def _file_url(text: str, position: RowPosition) -> str:
@@ -92,9 +91,9 @@ def _file_url(text: str, position: RowPosition) -> str:
     try:
         return _read(position.source.folder / path)
     except OSError as exc:
-        raise DataError(f"{position}: cannot read the image {text}: {exc.strerror or exc}") from exc
+        raise position.error(f"cannot read the image {text}: {exc.strerror or exc}") from exc
     except ValueError as exc:  # a NUL byte, or no image
-        raise DataError(f"{position}: cannot use the image {text!r}: {exc}") from exc
+        raise position.error(f"cannot use the image {text!r}: {exc}") from exc
 
 
 @lru_cache(maxsize=64)  # rows often share images

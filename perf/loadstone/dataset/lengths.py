@@ -38,7 +38,7 @@ def apply_lengths(prompts: Iterable[Prompt], source: Source, options: Options) -
     if options.output_len is not None:
         output = random_values.parse_length("--output-len", options.output_len)
         if output.constant is None:  # a constant is left to the settings of all requests
-            prompts = _draw_output_lengths(prompts, output, options)
+            prompts = _draw_output_lengths(prompts, output, source, options)
     counts_input = options.input_len is not None or bool(limit_flags(options))
     needed = options.count if options.in_order and (counts_input or options.tokenizer) else None
     if not counts_input:
@@ -58,10 +58,14 @@ def apply_lengths(prompts: Iterable[Prompt], source: Source, options: Options) -
     return _resize(kept, random_values.parse_length("--input-len", options.input_len), source, options, measure)
 
 
-def _draw_output_lengths(prompts: Iterable[Prompt], distribution: Distribution, options: Options) -> Iterator[Prompt]:
+def _draw_output_lengths(
+    prompts: Iterable[Prompt], distribution: Distribution, source: Source, options: Options
+) -> Iterator[Prompt]:
     """Yield the prompts with an output length for each turn that has none."""
     rng = random_values.generator(options, random_values.OUTPUT)
     for prompt in prompts:
+        if any(turn.output_len is None for turn in _turns(prompt)):
+            source.used.add("output_len")
         drawn = distribution.draw_integers(rng, 1 + len(prompt.later))
         first, *later = (
             turn if turn.output_len is not None else replace(turn, output_len=length)
@@ -87,7 +91,9 @@ def _within_limits(
             break
     flags, skipped = " and ".join(limit_flags(options)), count - len(kept)
     if count and not kept:
-        raise DataError(f"{source.name}: none of {count:,} rows lies within {flags}, counted in {measure.unit}")
+        raise DataError(
+            f"{source.name}: none of {count:,} rows lies within {flags}, counted in {measure.unit}", file=source.name
+        )
     if skipped:
         source.notice(f"{source.name}: {skipped:,} of {count:,} rows lie outside {flags} and were passed over")
     return kept

@@ -46,7 +46,8 @@ def resolve(spec: str, known: Mapping[str, str]) -> tuple[str | None, str | None
     raise DataError(
         f"no dataset {spec!r}: {hint}give a file, - for stdin, FORMAT:PATH, path/to/file.py:Name, or a name"
         f" (formats and generators: {', '.join(readers)};"
-        f" bundled: {', '.join(bundled()) or 'none'})"
+        f" bundled: {', '.join(bundled()) or 'none'})",
+        field="dataset",
     )
 
 

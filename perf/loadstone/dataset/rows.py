@@ -12,7 +12,6 @@ import msgspec
 
 from loadstone.dataset import conversations, images
 from loadstone.dataset.source import Options, RowPosition
-from loadstone.errors import DataError
 from loadstone.records import Prompt
 
 # Fields that may hold the prompt; the first that is filled does.
@@ -69,7 +68,7 @@ def from_fields(row: Row, position: RowPosition, options: Options) -> Prompt:
     if options.prompt_field is None and ranked is not None and isinstance(query, str) and query.strip():
         texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in row[ranked]]
         if not _is_texts(texts):
-            raise DataError(f"{position}: {ranked} is not a list of texts")
+            raise position.error(f"{ranked} is not a list of texts")
         return Prompt(id=row_id(row, position), text=query, documents=texts)
 
     # The first field that is filled.
@@ -128,7 +127,7 @@ def output_len(row: Row, position: RowPosition, names: tuple[str, ...] = LENGTHS
         if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 10:
             value = int(value)
         if type(value) is not int or value < 1:
-            raise DataError(f"{position}: {name} is {str(value)[:40]!r}, not a whole number of at least 1")
+            raise position.error(f"{name} is {str(value)[:40]!r}, not a whole number of at least 1")
         return value
     return None
 
@@ -164,7 +163,7 @@ def _from_value(value: object, position: RowPosition, name: str, options: Option
         turns = conversations.read_turns(messages, position, name)
         prompt = conversations.build_prompt(turns, position, options, "first", **fields)
         if prompt is None:
-            raise DataError(f"{position}: {name} has no turn of the user")
+            raise position.error(f"{name} has no turn of the user")
         return prompt
     if is_messages(value):
         value = [turn.message for turn in conversations.read_turns(value, position, name)]
@@ -177,7 +176,7 @@ def _plain(value: object, position: RowPosition, name: str, **fields: Any) -> Pr
         return Prompt(text=value, **fields)
     if is_messages(value):
         return Prompt(messages=images.inline_images(value, position), **fields)
-    raise DataError(f"{position}: {name} is neither a text nor a list of messages with a role each")
+    raise position.error(f"{name} is neither a text nor a list of messages with a role each")
 
 
 def _is_texts(value: object) -> TypeGuard[list[str]]:
@@ -193,6 +192,4 @@ def _is_blank(value: object) -> bool:
 def _refuse(row: Row, position: RowPosition, names: tuple[str, ...]) -> NoReturn:
     """Raise DataError for a row without a prompt, with the fields that it has."""
     fields = ", ".join(map(str, list(row)[:12])) or "none"
-    raise DataError(
-        f"{position}: no prompt in {' or '.join(names)}; say with --prompt-field which field it is ({fields})"
-    )
+    raise position.error(f"no prompt in {' or '.join(names)}; say with --prompt-field which field it is ({fields})")

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,6 +20,18 @@ from loadstone.errors import DataError, Notice
 
 # First bytes of a gzip file.
 GZIP = b"\x1f\x8b"
+_HAS_PROMPTS = "{} has its own prompts"
+_HAS_LENGTHS = "{} has its own lengths"
+# Why a source does not use an option; {} is the value of --dataset. All other options are used or refused.
+WHY_UNUSED = {
+    **dict.fromkeys(("prefix_len", "prefix_count", "system_len", "turns"), _HAS_PROMPTS),
+    **dict.fromkeys(("input_len", "output_len", "range_ratio"), _HAS_LENGTHS),
+    "prompt_field": "the format of {} decides what the prompt is",
+    "think_time": "{} has no turns that wait for it",
+    "history": "{} has no recorded conversations",
+    "scale_lengths": "{} is no trace of token counts",
+}
+R = TypeVar("R", bound=Callable[..., Any])
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +77,20 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     trace_to: float | None = None
 
 
+def uses(*names: str) -> Callable[[R], R]:
+    """Return a decorator that declares which options of WHY_UNUSED a reader uses, whatever its input holds.
+
+    Those that it uses for some inputs only are added to `Source.used` while it reads. A reader without a declaration
+    may use all of them.
+    """
+
+    def declare(reader: R) -> R:
+        reader.uses = frozenset(names)  # type: ignore[attr-defined]
+        return reader
+
+    return declare
+
+
 class RequestBodiesNotice(str):
     """The notice that rows are request bodies. A caller whose rows always are may drop it by its type."""
 
@@ -78,6 +104,7 @@ class Source:
     load: reads the bytes; None for a generator.
     notice: called with what the user should know.
     stem: beginning of the ids of its prompts, from the name. ending: suffix of the name, in lower case.
+    used: options that were used because of what the input holds.
     """
 
     def __init__(self, name: str, load: Callable[[], bytes] | None, notice: Notice) -> None:
@@ -88,6 +115,7 @@ class Source:
         self.ending = Path(base).suffix.lower()
         self.load = load
         self.notice = notice
+        self.used: set[str] = set()
 
     @property
     def folder(self) -> Path:
@@ -98,22 +126,22 @@ class Source:
     def data(self) -> bytes:
         """Return the bytes, decompressed. Raises DataError."""
         if self.load is None:
-            raise DataError(f"{self.name} reads a file: give it as {self.name}:PATH")
+            raise DataError(f"{self.name} reads a file: give it as {self.name}:PATH", field="dataset")
         try:
             data = self.load()
         except OSError as exc:
             if os.path.isdir(os.path.expanduser(self.name)):
-                raise DataError(f"{self.name} is a folder; give a file in it") from exc
-            raise DataError(f"cannot read {self.name}: {exc.strerror or exc}") from exc
+                raise DataError(f"{self.name} is a folder; give a file in it", file=self.name) from exc
+            raise DataError(f"cannot read {self.name}: {exc.strerror or exc}", file=self.name) from exc
         except ValueError as exc:  # a NUL byte
-            raise DataError(f"cannot read {self.name!r}: {exc}") from exc
+            raise DataError(f"cannot read {self.name!r}: {exc}", file=self.name) from exc
         if data.startswith(GZIP):
             try:
                 data = gzip.decompress(data)
             except (OSError, EOFError, zlib.error) as exc:
-                raise DataError(f"{self.name} is not a whole gzip file: {exc}") from exc
+                raise DataError(f"{self.name} is not a whole gzip file: {exc}", file=self.name) from exc
         if not data or data.isspace():
-            raise DataError(f"{self.name} is empty")
+            raise DataError(f"{self.name} is empty", file=self.name)
         return data
 
     @cached_property
@@ -123,7 +151,8 @@ class Source:
             return self.data.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
             line = exc.object.count(b"\n", 0, exc.start) + 1
-            raise DataError(f"{self.name}, line {line}: not UTF-8 text ({exc.reason}); save it as UTF-8") from exc
+            position = RowPosition(self, "line", line)
+            raise position.error(f"not UTF-8 text ({exc.reason}); save it as UTF-8") from exc
 
     def lines(self) -> Iterator[Line]:
         """Yield the lines that are not blank. Only \\n and \\r\\n end one: U+2028 and the like are content."""
@@ -149,6 +178,11 @@ class RowPosition(NamedTuple):
     def id(self) -> str:
         """Return the id of a prompt that has none of its own."""
         return f"{self.source.stem}:{self.number}"
+
+    def error(self, text: str) -> DataError:
+        """Return the error of this row: its position and the text."""
+        line = self.number if self.unit == "line" else None
+        return DataError(f"{self}: {text}", file=self.source.name, line=line)
 
 
 class Line(NamedTuple):

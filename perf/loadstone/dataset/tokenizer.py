@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from loadstone.errors import DataError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.records import Prompt, messages
 
 INSTALL = "--tokenizer needs the transformers library: pip install 'loadstone[tokenizer]'"
@@ -31,7 +31,7 @@ class Tokenizer(Protocol):
     def count(self, text: str) -> int: ...
 
     def apply_chat_template(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> str:
-        """Return the messages in the model's chat template, up to where the assistant begins. Raises DataError."""
+        """Return the messages in the model's chat template, up to where the assistant begins. Raises ConfigError."""
         ...
 
     def vocabulary(self) -> list[int]:
@@ -40,20 +40,23 @@ class Tokenizer(Protocol):
 
 
 def load(name: str) -> Tokenizer:
-    """Return the tokenizer in a folder, or that of a model on the Hub. Raises DataError."""
+    """Return the tokenizer in a folder, or that of a model on the Hub. Raises ConfigError."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it gives advice about PyTorch on import
     try:
         import transformers
     except ImportError as exc:
-        raise DataError(INSTALL) from exc
+        raise UsageError(INSTALL) from exc
     path = os.path.expanduser(name)
     local = os.path.isdir(path)
     if not local and (os.path.exists(path) or not _is_hub_name(name)):
-        raise DataError(f"no tokenizer at {name!r}: give a folder with a tokenizer.json, or a model's name on the Hub")
+        raise ConfigError(
+            f"no tokenizer at {name!r}: give a folder with a tokenizer.json, or a model's name on the Hub",
+            field="tokenizer",
+        )
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=local)
     except Exception as exc:  # the library and its Rust core raise bare exceptions of every kind
-        raise DataError(f"cannot load the tokenizer {name}: {_sentence(exc)}") from exc
+        raise ConfigError(f"cannot load the tokenizer {name}: {_sentence(exc)}", field="tokenizer") from exc
     return _Pretrained(tokenizer)
 
 
@@ -76,7 +79,9 @@ class _Pretrained:
         try:
             text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
         except Exception as exc:  # templates are programs, and raise whatever they like
-            raise DataError(f"--apply-chat-template: the tokenizer cannot do it: {_sentence(exc)}") from exc
+            raise ConfigError(
+                f"--apply-chat-template: the tokenizer cannot do it: {_sentence(exc)}", field="apply_chat_template"
+            ) from exc
         return str(text)
 
     def vocabulary(self) -> list[int]:
@@ -103,7 +108,7 @@ def _sentence(exc: Exception) -> str:
 
 
 def apply_template(prompts: list[Prompt], tokenizer: str, options: dict[str, Any]) -> list[Prompt]:
-    """Return the prompts as texts in the tokenizer's chat template, ready for the assistant. Raises DataError."""
+    """Return the prompts as texts in the tokenizer's chat template, ready for the assistant. Raises ConfigError."""
     loaded = load(tokenizer)
     _refuse_turns(prompts, "--apply-chat-template")
     return [
@@ -112,12 +117,12 @@ def apply_template(prompts: list[Prompt], tokenizer: str, options: dict[str, Any
 
 
 def tokenize(prompts: list[Prompt], tokenizer: str) -> list[Prompt]:
-    """Return the prompts with token ids instead of texts. Raises DataError."""
+    """Return the prompts with token ids instead of texts. Raises ConfigError."""
     loaded = load(tokenizer)
     _refuse_turns(prompts, "--tokenize-prompt")
     chat = next((prompt.id for prompt in prompts if prompt.text is None and prompt.tokens is None), None)
     if chat is not None:
-        raise DataError(f"--tokenize-prompt takes texts, but {chat} is a list of messages")
+        raise ConfigError(f"--tokenize-prompt takes texts, but {chat} is a list of messages", field="tokenize_prompt")
     return [
         prompt if prompt.text is None else replace(prompt, text=None, tokens=loaded.encode(prompt.text))
         for prompt in prompts
@@ -126,4 +131,7 @@ def tokenize(prompts: list[Prompt], tokenizer: str) -> list[Prompt]:
 
 def _refuse_turns(prompts: list[Prompt], flag: str) -> None:
     if any(prompt.later for prompt in prompts):
-        raise DataError(f"{flag} is for single requests: the later turns of a conversation are only known as text")
+        raise ConfigError(
+            f"{flag} is for single requests: the later turns of a conversation are only known as text",
+            field=flag[2:].replace("-", "_"),
+        )

@@ -52,7 +52,7 @@ def choose_model(server: ServerInfo, requested: str | None, url: str, needed: bo
     if requested is not None:
         return requested, requested in models
     if not models:
-        raise ConfigError(f"{url} does not list its models; name one with --model")
+        raise ConfigError(f"{url} does not list its models; name one with --model", field="model")
     return models[0], True
 
 

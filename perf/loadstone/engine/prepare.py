@@ -19,10 +19,12 @@ from loadstone.config.parse import REPLAY
 from loadstone.config.providers import DEFAULT_API
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
+from loadstone.config.unused import UnusedNotice
 from loadstone.dataset import resolve
 from loadstone.engine import preflight
 from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.sender import Endpoint
+from loadstone.engine.unused import load_reasons, request_reasons
 from loadstone.errors import ConfigError, Notice, UsageError
 from loadstone.host import timer
 from loadstone.plugins import load_instance
@@ -59,7 +61,16 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
     model: an object to ask instead of a server. Raises UsageError for whatever cannot work.
     """
     api = find_api(config)
-    prompts = read_prompts(config, notice)
+    unused: dict[str, str] = {}  # settings, with the reason
+
+    def collect(text: str) -> None:
+        if isinstance(text, UnusedNotice):
+            unused.update(text.reasons)
+        else:
+            notice(text)
+
+    prompts = read_prompts(config, collect)
+    given = config
     config = config.with_defaults(timed=all(prompt.at is not None for prompt in prompts))
 
     # The plan, with a notice where prompts repeat or recorded times are replayed.
@@ -72,7 +83,10 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
     load = Load.of(config)
     plan = make_plan(load, shape)
     if plan.offsets is None and config.stop_saturated:
-        raise ConfigError("--stop-saturated is for open loops, whose load does not wait for the server: give --rate")
+        raise ConfigError(
+            "--stop-saturated is for open loops, whose load does not wait for the server: give --rate",
+            field="stop_saturated",
+        )
     if plan.repeats:
         before = f" after {config.skip}" if config.skip else ""
         requests = f"{plan.total} requests" if plan.total else "requests"
@@ -81,12 +95,17 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
         times = plan.rows.recorded_at or [0]
         span = (times[-1] - times[0]) / NS_PER_S
         notice(f"replaying {plan.total:,} requests recorded over {span:,.0f} s")
+    unused = (
+        request_reasons(config, {config.api or DEFAULT_API: api}, model) | unused | load_reasons(given, plan, prompts)
+    )
+    if unused:
+        notice(UnusedNotice(unused))
 
     async with open_endpoints(config, api, model) as endpoints:
         try:
             yield await _query_servers(config, api, prompts, plan, endpoints, notice)
         except UsageError as exc:  # the server's words in a refusal may quote the key
-            raise type(exc)(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
+            raise exc.with_message(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +126,7 @@ async def open_endpoints(config: Config, api: base.API, model: object | None = N
 def find_api(config: Config) -> base.API:
     """Return the API of a configuration. Raises UsageError."""
     if (config.api == "template") != (config.body_template is not None):
-        raise ConfigError("--api template and --body-template go together: give both, with --text-path")
+        raise ConfigError("--api template and --body-template go together: give both, with --text-path", field="api")
     if config.body_template is not None:
         from loadstone.apis.template import TemplateAPI
 
@@ -149,7 +168,10 @@ def create_endpoints(config: Config, api: base.API, model: object | None = None)
     """Create an endpoint for each server, or for a model in this process. Sends nothing. Raises UsageError."""
     if model is not None or config.own_model:
         if config.api not in (None, "chat", "completions"):
-            raise ConfigError(f"--api {config.api} is for servers: a model of your own is asked by chat or completions")
+            raise ConfigError(
+                f"--api {config.api} is for servers: a model of your own is asked by chat or completions",
+                field="api",
+            )
         from loadstone.transport import in_process  # only a run without a server needs it
 
         if model is None:
@@ -158,7 +180,7 @@ def create_endpoints(config: Config, api: base.API, model: object | None = None)
         transport: Transport = in_process.InProcessModel(model, name, timer.clock, config.batch_size)
         return [Endpoint(transport, "/", url=name)]
     if not config.urls:
-        raise ConfigError("no server: give its address with --url http://HOST:PORT")
+        raise ConfigError("no server: give its address with --url http://HOST:PORT", field="url")
     path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
     endpoints = []
     for url in config.urls:

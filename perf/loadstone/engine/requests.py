@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from loadstone.apis import API, RequestSettings
 from loadstone.config.redact import hide_header
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.records import Prompt, messages, next_prompt
 from loadstone.schedule.plan import Plan
 from loadstone.transport import Headers, Request
@@ -73,7 +73,9 @@ class PreparedRequests:
             raise
         except Exception as exc:  # the class may be a user's
             name = type(self._api).__name__
-            raise UsageError(f"--api: {name}.body cannot take {prompt.id}: {type(exc).__name__}: {exc}") from exc
+            raise ConfigError(
+                f"--api: {name}.body cannot take {prompt.id}: {type(exc).__name__}: {exc}", field="api"
+            ) from exc
 
         # Headers of this prompt replace those that all requests share.
         own = tuple(prompt.headers.items())

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from loadstone import text
-from loadstone.errors import DataError, UsageError
+from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.records import FORMAT, Record, from_lines, to_line
 from loadstone.summary import RunInfo
 
@@ -52,7 +52,9 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise UsageError(f"cannot make the folder {path}: {exc.strerror}; give another with -o") from exc
+            raise ConfigError(
+                f"cannot make the folder {path}: {exc.strerror}; give another with -o", field="output"
+            ) from exc
         if new:
             check_free(path)
 
@@ -157,12 +159,12 @@ class Recorder:
 def find_runs(path: Path) -> list[Path]:
     """Return the run folders of a path: itself, or the repeats in it in order of their names. Raises UsageError."""
     if not path.is_dir():
-        raise DataError(f"{path} is not a run: give a folder that loadstone run has written")
+        raise DataError(f"{path} is not a run: give a folder that loadstone run has written", file=str(path))
     if (path / RUN).exists():
         return [path]
     folders = [folder for folder in path.iterdir() if (folder / RUN).exists()]
     if not folders:
-        raise DataError(f"{path} is not a run: no {RUN} in it, nor in a folder in it")
+        raise DataError(f"{path} is not a run: no {RUN} in it, nor in a folder in it", file=str(path))
     return sorted(
         folders,
         key=lambda folder: [int(word) if word.isdigit() else word.lower() for word in re.split(r"(\d+)", folder.name)],
@@ -187,9 +189,11 @@ def check_free(path: Path) -> None:
     """Check that nothing is at `path`, or an empty folder. Raises UsageError."""
     try:
         if path.exists() and any(path.iterdir()):
-            raise UsageError(f"{path} exists and is not empty; give another folder with -o")
+            raise ConfigError(f"{path} exists and is not empty; give another folder with -o", field="output")
     except OSError as exc:
-        raise UsageError(f"cannot make the folder {path}: {exc.strerror}; give another with -o") from exc
+        raise ConfigError(
+            f"cannot make the folder {path}: {exc.strerror}; give another with -o", field="output"
+        ) from exc
 
 
 def default_path(label: str | None, root: Path = Path("reports")) -> Path:
@@ -230,4 +234,4 @@ def load_records(path: Path) -> Iterator[Record]:
             with file.open("rb") as lines:
                 yield from from_lines(lines, str(file))
         except OSError as exc:
-            raise DataError(f"cannot read {file}: {exc.strerror}") from exc
+            raise DataError(f"cannot read {file}: {exc.strerror}", file=str(file)) from exc

@@ -27,7 +27,7 @@ from loadstone.engine.worker_messages import (  # fmt: skip
     encode_frame,
     pack_plan,
 )
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.host import child_process, timer
 from loadstone.schedule.partition import Partition, known_total, split_plan
 from loadstone.summary import EndReason
@@ -182,8 +182,8 @@ class WorkerProcess:
             process = await child_process.start_async("loadstone.engine.worker_main")
         except OSError as exc:
             number = f"{spec.partition.worker + 1} of {spec.partition.workers}"
-            raise UsageError(
-                f"cannot start worker process {number}: {exc.strerror}; take fewer with --workers"
+            raise ConfigError(
+                f"cannot start worker process {number}: {exc.strerror}; take fewer with --workers", field="workers"
             ) from exc
         worker = cls(spec.partition.worker, process, on_progress)
         worker.send(spec)

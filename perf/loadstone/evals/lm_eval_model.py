@@ -20,7 +20,7 @@ from lm_eval.api.registry import model_registry
 from loadstone.config import schema
 from loadstone.config.providers import DEFAULT_API
 from loadstone.engine import run_folder
-from loadstone.errors import ConfigError, ServerError, UsageError
+from loadstone.errors import ConfigError, ServerError
 from loadstone.evals.lm_eval.tasks import generation_settings
 from loadstone.evals.requests import answers, capabilities, send, tokenize
 from loadstone.evals.requests.answers import Response
@@ -147,7 +147,7 @@ class Loadstone(LM):
         failures = Counter(str(response.failure) for response in responses.values() if not response.ok)
         if failures:
             kinds = ", ".join(f"{count} {kind}" for kind, count in failures.most_common())
-            raise UsageError(
+            raise ServerError(
                 f"{failures.total()} of {len(eval_requests)} requests failed ({kinds}), and lm-eval knows no failed"
                 f" answer: see {self.folder}, and repeat with --use_cache, which keeps those that came"
             )

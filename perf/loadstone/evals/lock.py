@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loadstone.engine import run_folder
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError
 
 
 @contextlib.contextmanager
@@ -43,12 +43,16 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError as exc:
-        raise UsageError(f"cannot read the folder {folder}: {exc.strerror}; give another with -o") from exc
+        raise ConfigError(
+            f"cannot read the folder {folder}: {exc.strerror}; give another with -o", field="output"
+        ) from exc
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
         os.close(handle)
-        raise UsageError(f"another evaluation is at work in {folder}: wait for its end, or give another -o") from exc
+        raise ConfigError(
+            f"another evaluation is at work in {folder}: wait for its end, or give another -o", field="output"
+        ) from exc
     except OSError:
         pass  # a file system without locks
     try:

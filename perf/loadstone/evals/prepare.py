@@ -14,7 +14,10 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.errors import ConfigError, Notice, ServerError, UsageError
+from loadstone.config.unused import UnusedNotice
+from loadstone.engine import prepare as run_prepare
+from loadstone.engine.unused import request_reasons
+from loadstone.errors import ConfigError, Notice, ServerError
 from loadstone.evals.data import selection
 from loadstone.evals.lm_eval import harness
 from loadstone.evals.output import eval_json
@@ -55,7 +58,9 @@ def select_tasks(settings: Eval, notice: Notice) -> Selection:
     known = [task.name for task in selected.tasks]
     for name in settings.samples:
         if name not in known:
-            raise ConfigError(f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}")
+            raise ConfigError(
+                f"--samples names {name}, which is none of the tasks asked: {', '.join(known[:8])}", field="samples"
+            )
     return selected
 
 
@@ -65,20 +70,26 @@ async def prepare(settings: Eval, folder: Path, served: Config | None, notice: N
     served: settings with the address of a server that was started for the evaluation
     """
     if settings.dry_run:
-        raise UsageError(
-            "--dry-run sends nothing: loadstone.evals.dry_run.forecast(settings) returns what would be sent"
+        raise ConfigError(
+            "--dry-run sends nothing: loadstone.evals.dry_run.forecast(settings) returns what would be sent",
+            field="dry_run",
         )
     # The tasks, and what an earlier evaluation in this folder has determined.
     load = settings.load if served is None else dataclasses.replace(settings.load, url=served.url)
     selected = select_tasks(settings, notice)
     earlier = eval_json.read_previous(folder, settings)
     if settings.stage == "score" and earlier is None:
-        raise UsageError(f"{folder} is no evaluation: leave out --stage score to make one")
+        raise ConfigError(f"{folder} is no evaluation: leave out --stage score to make one", field="stage")
     # The model, and how each task is answered.
     if earlier is not None:
         model, modes, abilities = earlier.model, earlier.routes, earlier.abilities
     else:
         model, modes, abilities = await _probe(load, settings, selected.tasks, notice)
+    if settings.stage != "score":
+        names = {each.api for each in modes.values()}
+        apis = {api: run_prepare.find_api(dataclasses.replace(load, api=api)) for api in sorted(names)}
+        if unused := request_reasons(load, apis):
+            notice(UnusedNotice(unused))
     load = dataclasses.replace(load, model=model or None, provider=None)
 
     # The requests. Those of an evaluation that is continued must be the same as before.

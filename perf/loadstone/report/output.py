@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError
 from loadstone.text import visible
 
 if TYPE_CHECKING:
@@ -29,6 +30,19 @@ MOST = 1_000_000
 def notice(text: str) -> None:
     """Print a message on stderr, on one line, whatever a server or a file has put into it."""
     print(f"loadstone: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
+
+
+def notice_once() -> Callable[[str], None]:
+    """Return a `notice` for several runs: it prints nothing that it printed before, with other numbers or the same."""
+    printed = set[str]()
+
+    def print_new(text: str) -> None:
+        without_numbers = re.sub(r"\d+", "0", text)
+        if without_numbers not in printed:
+            printed.add(without_numbers)
+            notice(text)
+
+    return print_new
 
 
 def render(page: Page, form: str) -> str:
@@ -96,9 +110,9 @@ def check_new(path: str | None, flag: str) -> None:
     if path is None:
         return
     if Path(path).exists():
-        raise UsageError(f"{path} exists; give another file with {flag}")
+        raise ConfigError(f"{path} exists; give another file with {flag}")
     if not Path(path).absolute().parent.is_dir():
-        raise UsageError(f"there is no folder for {path}; make it, or give another file with {flag}")
+        raise ConfigError(f"there is no folder for {path}; make it, or give another file with {flag}")
 
 
 @contextlib.contextmanager
@@ -117,7 +131,7 @@ def open_target(output: str | None, flag: str = "-o") -> Iterator[BinaryIO]:
             yield file
     except OSError as exc:
         _remove(path, created)
-        raise UsageError(f"cannot write {path}: {exc.strerror or exc}; give another file with {flag}") from exc
+        raise ConfigError(f"cannot write {path}: {exc.strerror or exc}; give another file with {flag}") from exc
     except BaseException:
         _remove(path, created)
         raise

@@ -270,7 +270,9 @@ def make_plan(load: Load, rows: DatasetShape) -> Plan:
     if stages is None:
         total = None if load.requests is None or load.stages else load.requests + load.warmup + load.cooldown
         if load.cooldown and total is None:
-            raise ConfigError("--cooldown takes a time, such as 10s, where it is a time that ends the run")
+            raise ConfigError(
+                "--cooldown takes a time, such as 10s, where it is a time that ends the run", field="cooldown"
+            )
         return Plan(load, rows, total, None, load.warmup, load.cooldown, end=end)
     offsets = np.concatenate(stages)
     if not len(offsets):
@@ -301,9 +303,13 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
     """Return the arrivals of an open loop, of each stage; None for a closed loop. Raises UsageError."""
     if load.arrivals == REPLAY:
         if rows.recorded_at is None:
-            raise ConfigError("--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl")
+            raise ConfigError(
+                "--arrivals replay needs a dataset with recorded times, such as mooncake:trace.jsonl", field="arrivals"
+            )
         if load.skip:
-            raise ConfigError("--skip is for prompts in a row: give --from to begin so far into recorded times")
+            raise ConfigError(
+                "--skip is for prompts in a row: give --from to begin so far into recorded times", field="skip"
+            )
         # Up to the end or the number of requests.
         offsets = scale_recorded(rows.recorded_at, load.speed)
         end = _end(load)

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import NoReturn
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError
 from loadstone.samples import Sample
 
 # A fenced block up to its closing fence or the end of the text: "```python\n...\n```".
@@ -65,7 +65,7 @@ def append_tests(code: str, sample: Sample) -> str:
 
 def score_by_execution(_: str, sample: Sample) -> NoReturn:
     """Raise UsageError: only running a program shows if it is right, and the user has not allowed that."""
-    raise UsageError(f"{sample.task} is scored by running programs: say --allow-code-execution")
+    raise ConfigError(f"{sample.task} is scored by running programs: say --allow-code-execution", field="allow_code")
 
 
 def _candidates(answer: str, sample: Sample) -> Iterator[str]:

@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.engine import run_folder
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError, ServerError, UsageError
 from loadstone.host import child_process, machine, process_usage
 from loadstone.host.client_health import allowed_cores
 from loadstone.host.process_usage import Usage
@@ -98,7 +98,7 @@ def start_servers(ttft: str, itl: str, cores: Sequence[int] | None) -> Iterator[
             assert process.stdout is not None
             url = process.stdout.readline().decode().strip()
             if not url:
-                raise UsageError("the exact server did not start; `loadstone serve` says why")
+                raise ServerError("the exact server did not start; `loadstone serve` says why")
             servers.append(Server(url, process.pid))
         yield servers
 
@@ -195,8 +195,9 @@ def check_server(url: str) -> Server:
     Raise UsageError if it does not answer or keeps no truth, and for TLS, whose cost is in no ceiling.
     """
     if not url.lower().startswith("http://"):
-        raise UsageError(
-            f"{url} is no plain http:// address, over which ceilings are found: give --url http://HOST:PORT"
+        raise ConfigError(
+            f"{url} is no plain http:// address, over which ceilings are found: give --url http://HOST:PORT",
+            field="url",
         )
     decode_truth(url, _request_truth(url, "GET", FIRST))
     return Server(url)
@@ -207,7 +208,7 @@ def decode_truth(url: str, content: bytes) -> list[TruthRow]:
     try:
         return [_truth_decoder.decode(line) for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{url}/truth is not that of a `loadstone serve` of this version: {exc}") from exc
+        raise ServerError(f"{url}/truth is not that of a `loadstone serve` of this version: {exc}") from exc
 
 
 def _request_truth(url: str, method: str, max_bytes: int | None = None) -> bytes:
@@ -219,9 +220,9 @@ def _request_truth(url: str, method: str, max_bytes: int | None = None) -> bytes
             content: bytes = response.read(max_bytes)
             kind = response.headers.get_content_type()
     except urllib.error.HTTPError as exc:
-        raise UsageError(f"{url} has no /truth (HTTP {exc.code}): {advice}, not another server") from exc
+        raise ServerError(f"{url} has no /truth (HTTP {exc.code}): {advice}, not another server") from exc
     except (OSError, ValueError, HTTPException) as exc:
-        raise UsageError(f"no answer from {url}: {getattr(exc, 'reason', None) or exc}; {advice}") from exc
+        raise ServerError(f"no answer from {url}: {getattr(exc, 'reason', None) or exc}; {advice}") from exc
     if method == "GET" and kind != KIND:
-        raise UsageError(f"{url}/truth is {kind}, not the {KIND} of a `loadstone serve`: give the --url of one")
+        raise ServerError(f"{url}/truth is {kind}, not the {KIND} of a `loadstone serve`: give the --url of one")
     return content

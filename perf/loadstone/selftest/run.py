@@ -14,7 +14,7 @@ from typing import Literal
 from msgspec import Struct
 
 from loadstone.config.schema import Config
-from loadstone.errors import Notice, UsageError
+from loadstone.errors import Notice, ServerError, UsageError
 from loadstone.host import ceiling_file, machine
 from loadstone.host import limits as room
 from loadstone.host.ceiling_file import Bound, Ceiling, Level
@@ -132,7 +132,7 @@ def _search_ceiling(bench: TestBench, servers: list[Server], notice: Notice) -> 
     row = next((row for row in first.truth if row.planned), None)
     each = truth.events_per_stream(first.truth, truth.transit_time(_pairs(first)))
     if row is None or each is None:
-        raise UsageError("no answer of the server was whole enough to learn from: is it an exact one?")
+        raise ServerError("no answer of the server was whole enough to learn from: is it an exact one?")
     easy = _load_step(first, 0, 0.0, (RISE + SETTLE, RISE + pace.probe * len(PROBES) - EDGE))
     cpu = "not known" if easy.cpu.client is None else f"{easy.cpu.client:.0%}"
     notice(f"an easy load: {easy.events:,.0f} events/s, client CPU {cpu}")

@@ -88,12 +88,14 @@ def read(folder: Path) -> list[ScrapedSource]:
     try:
         text = path.read_bytes().decode().rpartition("\n")[0]
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path}: {exc}") from exc
+        raise DataError(f"cannot read {path}: {exc}", file=str(path)) from exc
     sources: dict[str, Rows] = {}
     decoded: dict[str, Labels] = {}  # most rows have the labels of another
     reader = csv.reader(io.StringIO(text, newline=""))
     if next(reader, None) not in ([*HEAD], None):
-        raise DataError(f"{path} does not begin with {','.join(HEAD)}: it is not what a run has written")
+        raise DataError(
+            f"{path} does not begin with {','.join(HEAD)}: it is not what a run has written", file=str(path), line=1
+        )
     for row in reader:
         try:
             at, source, name, labels, value = row
@@ -101,8 +103,8 @@ def read(folder: Path) -> list[ScrapedSource]:
                 decoded[labels] = decode_labels(labels)
             key, time, number = (name, decoded[labels]), float(at), float(value)
         except ValueError as exc:
-            line = f"line {reader.line_num} is not a row of {len(HEAD)} cells"
-            raise DataError(f"{path}, {line} that ends in a number; take it out, or the file away") from exc
+            sentence = f"{path}, line {reader.line_num} is not a row of {len(HEAD)} cells that ends in a number"
+            raise DataError(f"{sentence}; take it out, or the file away", file=str(path), line=reader.line_num) from exc
         times, values = sources.setdefault(source, {}).setdefault(key, ([], []))
         times.append(time)
         values.append(number)

@@ -14,7 +14,7 @@ from random import Random
 import msgspec
 from msgspec import Struct
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError, DataError
 
 # Kinds of a row other than `right`, in the order in which they are assigned.
 KINDS = ("wrong", "truncated", "unparsable", "empty", "failing")
@@ -134,12 +134,12 @@ class RecordedAnswers:
                 count = math.floor(fraction * len(rows) + 0.5)
             else:
                 bounds = "a share from 0 to 1, or a whole number of rows"
-                raise UsageError(f"--answer-{kind} takes {bounds}, not {fraction:g}")
+                raise ConfigError(f"--answer-{kind} takes {bounds}, not {fraction:g}", field=f"answer_{kind}")
             for row in rows[at : at + count]:
                 row.kind = kind
             at += count
         if at > len(rows):
-            raise UsageError(f"the shares of --answer-... come to {at} rows of {len(rows)}: give less of them")
+            raise ConfigError(f"the shares of --answer-... come to {at} rows of {len(rows)}: give less of them")
 
     def kinds_jsonl(self) -> Iterator[bytes]:
         """Yield the kind of each row of the file, as JSON lines."""
@@ -172,7 +172,7 @@ def _row(line: bytes, number: int, name: str) -> RecordedAnswer:
             raise KeyError("answer" if question else "question")
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as exc:
         form = '{"question": ..., "answer": ...}, where prompt or messages may stand for the question'
-        raise UsageError(f"{name}, line {number} is no recorded answer: write {form}") from exc
+        raise DataError(f"{name}, line {number} is no recorded answer: write {form}", file=name, line=number) from exc
     own = fields.get("id")
     return RecordedAnswer(
         id=str(number - 1 if own is None else own),

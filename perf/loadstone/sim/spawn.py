@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 
 from loadstone.config.schema import Config
-from loadstone.errors import UsageError
+from loadstone.errors import ServerError
 from loadstone.host import child_process
 
 TTFT, ITL = "50ms", "10ms"
@@ -30,7 +30,7 @@ def with_server(config: Config, notice: Callable[[str], None]) -> Iterator[Confi
             assert server.stdout is not None
             url = server.stdout.readline().strip()
             if not url:
-                raise UsageError("the simulated server did not start; give a server with --url")
+                raise ServerError("the simulated server did not start; give a server with --url")
             notice(f"no --url: testing a simulated server at {url} (TTFT {TTFT}, ITL {ITL}), not a real one")
             yield dataclasses.replace(config, url=url, simulated=True)
         finally:

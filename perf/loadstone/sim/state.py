@@ -86,5 +86,7 @@ def load_answers(settings: Settings) -> RecordedAnswers:
         if settings.planted is not None:
             Path(settings.planted).write_bytes(b"".join(answers.kinds_jsonl()))
     except OSError as exc:
-        raise DataError(f"cannot open {exc.filename} of --answers or --planted: {exc.strerror}") from exc
+        raise DataError(
+            f"cannot open {exc.filename} of --answers or --planted: {exc.strerror}", file=exc.filename
+        ) from exc
     return answers

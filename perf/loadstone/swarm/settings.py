@@ -53,7 +53,7 @@ def config(environ: Mapping[str, str] = os.environ) -> Config:
 def check_sendable(config: Config) -> Config:
     """Return `config` unchanged. Raises ConfigError if it holds a secret: workers get it as it is."""
     if config.workers != "auto":
-        raise ConfigError("--workers is for one machine: give each worker of a swarm its --processes")
+        raise ConfigError("--workers is for one machine: give each worker of a swarm its --processes", field="workers")
     shown = config.redacted()
     for name, value in msgspec.to_builtins(config).items():
         if shown[name] != value and HIDDEN in repr(shown[name]):

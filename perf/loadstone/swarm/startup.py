@@ -15,7 +15,7 @@ import msgspec
 from gevent import subprocess
 
 from loadstone.engine import run_folder
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.host import child_process
 from loadstone.swarm import clock_sync, messages
 from loadstone.swarm.channel import MessageChannel
@@ -86,7 +86,7 @@ def assign_partitions(members: Members, plan: PreparedPlan) -> None:
     """
     workers = list(members)
     if plan.partitions < len(workers):
-        raise UsageError(
+        raise ConfigError(
             f"{plan.partitions} requests or slots are too few for {len(workers)} workers: give more, or start fewer"
         )
     numbers = iter(range(plan.partitions))

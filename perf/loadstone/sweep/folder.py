@@ -30,9 +30,9 @@ def read_sweep(path: Path) -> Sweep:
     try:
         grid = msgspec.json.decode((path / SWEEP).read_bytes(), type=Grid)
     except OSError as exc:
-        raise DataError(f"{path} is not a sweep: no {SWEEP} in it ({exc.strerror})") from exc
+        raise DataError(f"{path} is not a sweep: no {SWEEP} in it ({exc.strerror})", file=str(path / SWEEP)) from exc
     except msgspec.MsgspecError as exc:
-        raise DataError(f"{path / SWEEP} is not readable: {exc}") from exc
+        raise DataError(f"{path / SWEEP} is not readable: {exc}", file=str(path / SWEEP)) from exc
     return Sweep(grid, [load_point(path, point) for point in grid.places])
 
 

@@ -109,7 +109,7 @@ def paired(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     sizes = {name: len(values) for name, values in lists.items()}
     if len(set(sizes.values())) > 1:
         lengths = ", ".join(f"--{flag(name)} has {size}" for name, size in sizes.items())
-        raise ConfigError(f"--zip takes lists of one length: {lengths}")
+        raise ConfigError(f"--zip takes lists of one length: {lengths}", field="zip")
     return [dict(zip(lists, chosen, strict=True)) for chosen in zip(*lists.values(), strict=True)]
 
 

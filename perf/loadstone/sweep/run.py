@@ -75,7 +75,9 @@ class SweepRun:
         else:
             run_folder.check_free(path)
         if config.dataset == "-":
-            raise ConfigError("--dataset - can be read once, and a sweep reads it at every point: give a file")
+            raise ConfigError(
+                "--dataset - can be read once, and a sweep reads it at every point: give a file", field="dataset"
+            )
         for point in grid.places:
             point_config(config, point.settings)
         self.sweep = Sweep(grid, [folder.load_point(path, point) for point in grid.places])
@@ -201,7 +203,7 @@ def point_config(config: Config, settings: Mapping[str, Any]) -> Config:
             config = dataclasses.replace(config, requests=requests)
         return config.check()
     except UsageError as exc:
-        raise ConfigError(f"at {describe(settings)}: {exc}" if settings else str(exc)) from exc
+        raise exc.with_message(f"at {describe(settings)}: {exc}" if settings else str(exc)) from exc
 
 
 def _check_same(path: Path, before: Grid, now: Grid) -> None:

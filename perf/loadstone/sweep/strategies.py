@@ -184,7 +184,7 @@ def load_result(path: Path) -> SearchResult | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError) as exc:
-        raise DataError(f"{path / SEARCH} is not readable: {exc}") from exc
+        raise DataError(f"{path / SEARCH} is not readable: {exc}", file=str(path / SEARCH)) from exc
 
 
 def _points_at(sweep: Sweep, settings: Mapping[str, Any], field: str) -> list[MeasuredPoint]:

@@ -42,7 +42,9 @@ def write(source: Path, target: Path) -> None:
         if results:
             exported.append((point, results))
     if not exported:
-        raise DataError(f"{source} holds no finished run yet: loadstone sweep goes on where it stopped")
+        raise DataError(
+            f"{source} holds no finished run yet: loadstone sweep goes on where it stopped", file=str(source)
+        )
 
     root = run_folder.RunFolder(target)
     for point, results in exported:

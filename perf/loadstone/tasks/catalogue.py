@@ -102,7 +102,8 @@ def _load(name: str) -> Benchmark:
         benchmark = Benchmark(name=benchmark.name, tasks=(benchmark,))
     if not isinstance(benchmark, Benchmark):
         raise ConfigError(
-            f"--tasks: {name} is of type {type(benchmark).__name__}, not Benchmark or Task of loadstone.tasks.spec"
+            f"--tasks: {name} is of type {type(benchmark).__name__}, not Benchmark or Task of loadstone.tasks.spec",
+            field="tasks",
         )
     tasks = [replace(task, data=replace(task.data, benchmark=benchmark.name)) for task in benchmark.tasks]
     return replace(benchmark, tasks=tuple(tasks))
@@ -132,7 +133,9 @@ def _expand(entry: Task | Group, benchmark: Benchmark) -> Iterator[Task | Group]
     by_name = {other.name: other for other in _entries(benchmark)}
     for name in entry.tasks:
         if name not in by_name or name == entry.name:
-            raise ConfigError(f"--tasks: group {entry.name} of {benchmark.name} names {name!r}, which is not there")
+            raise ConfigError(
+                f"--tasks: group {entry.name} of {benchmark.name} names {name!r}, which is not there", field="tasks"
+            )
         yield from _expand(by_name[name], benchmark)
 
 
@@ -147,6 +150,7 @@ def _unique(entries: Iterable[Entry]) -> list[Entry]:
         first = by_name.setdefault(entry.name, entry)
         if isinstance(entry, Task) and isinstance(first, Task) and first.data != entry.data:
             raise ConfigError(
-                f"--tasks: there are two tasks called {entry.name}, whose results would be one: rename one"
+                f"--tasks: there are two tasks called {entry.name}, whose results would be one: rename one",
+                field="tasks",
             )
     return list(by_name.values())

@@ -34,7 +34,9 @@ def parse_url(url: str) -> tuple[Target, str]:
             target = Target(parts.hostname, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
     except ValueError as exc:
         shown = re.sub(r"[^/]*@", "***@", url)
-        raise ConfigError(f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}") from exc
+        raise ConfigError(
+            f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}", field="url"
+        ) from exc
     path = "" if parts.scheme == "unix" else quote(parts.path.rstrip("/"), safe=_PATH)
     return target, path + (f"?{quote(parts.query, safe=_PATH)}" if parts.query else "")
 

@@ -15,6 +15,10 @@ TRANSPORTS = {
     "aiohttp": "loadstone.transport.aiohttp_client:Aiohttp",
 }
 
+# Settings of a run that no transport to a server uses, and those without effect on a connection without TLS.
+SERVER_UNUSED = ("batch_size",)
+TLS_ONLY = ("insecure", "ca_file")
+
 
 def open_transport(name: str, target: Target, options: Options) -> Transport:
     """Return a transport to `target`; it connects when it is first used."""
@@ -41,7 +45,7 @@ def choose_arrival_clock(requested: Literal["auto", "kernel", "user"], name: str
     else:
         return "kernel"
     if requested == "kernel":
-        raise ConfigError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user")
+        raise ConfigError(f"--clock kernel cannot be had {reason}; leave it out, or say --clock user", field="clock")
     return "user"
 
 
@@ -51,7 +55,7 @@ def tls_context(*, insecure: bool, ca_file: str | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError(
-            f"--ca-file {ca_file} holds no certificates ({exc.strerror or exc}); give a PEM file"
+            f"--ca-file {ca_file} holds no certificates ({exc.strerror or exc}); give a PEM file", field="ca_file"
         ) from exc
     if insecure:
         context.check_hostname = False

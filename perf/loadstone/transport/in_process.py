@@ -27,6 +27,10 @@ from loadstone.transport import Clock, Exchange, Request
 BUILT_IN = {"dummy": "loadstone.transport.in_process:DummyModel"}
 # Iterations of the event loop for which a batch waits for more requests: its slots become free together.
 BATCH_ROUNDS = 5
+# Settings of a run that a model in this process does not use: it is a function, and answers as a whole.
+UNUSED = ("header", "retries", "stream", "usage")
+# Settings of connections: without a server, only --scrape has one.
+CONNECTION = ("transport", "insecure", "ca_file", "connect_timeout", "scrape_every", "scrape_all", "scrape_name")
 _FORM = "a dict with choices, each with a message"
 # Fields of a request body that are no settings of the generation.
 _NOT_SETTINGS = ("model", "messages", "prompt", "stream", "stream_options")
@@ -47,7 +51,7 @@ def load_model(name: str, config: dict[str, Any]) -> object:
         model: object = loaded({"model_id": name, **config}) if positional else loaded()
         return model
     except Exception as exc:  # third-party code may raise anything
-        raise ConfigError(f"--model: cannot make {name}: {type(exc).__name__}: {exc}") from exc
+        raise ConfigError(f"--model: cannot make {name}: {type(exc).__name__}: {exc}", field="model") from exc
 
 
 class _Waiting(Struct):
@@ -131,7 +135,7 @@ class InProcessModel:
         predict = getattr(model, "predict", None)
         if not callable(predict):
             form = "predict(self, prompts: list[dict], **kwargs) -> list[dict]"
-            raise ConfigError(f"--model: {type(model).__name__} has no method predict: give it {form}")
+            raise ConfigError(f"--model: {type(model).__name__} has no method predict: give it {form}", field="model")
         self._predict: Predict = predict
         self._where = f"{type(model).__name__}.predict"
         self._name, self._clock, self._size = name, clock, batch_size

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from loadstone.dataset.rows import FIELDS, from_fields
-from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.errors import DataError
 from loadstone.records import Prompt
 
@@ -25,6 +25,7 @@ DELIMITERS = ",;\t"
 MAX_CELL = 2**31 - 1
 
 
+@uses("prompt_field")
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Yield the prompts of the chosen or default column, or of the only column. Raises DataError."""
     rows = table(source)
@@ -36,7 +37,7 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
         options = replace(options, prompt_field=names[0])
     for position, cells in rows:
         if len(cells) != len(names):
-            raise DataError(f"{position}: {len(cells)} cells where the header has {len(names)}")
+            raise position.error(f"{len(cells)} cells where the header has {len(names)}")
         yield from_fields(dict(zip(names, cells, strict=True)), position, options)
 
 
@@ -53,7 +54,7 @@ def table(source: Source) -> Iterator[tuple[RowPosition, list[str]]]:
                 yield RowPosition(source, "line", start), cells
             start = reader.line_num + 1
     except csv.Error as exc:
-        raise DataError(f"{source.name}, line {start}: not CSV ({exc})") from exc
+        raise RowPosition(source, "line", start).error(f"not CSV ({exc})") from exc
 
 
 def looks_like(source: Source, prompt_field: str | None) -> bool:

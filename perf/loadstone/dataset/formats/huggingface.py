@@ -14,8 +14,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from loadstone.dataset.formats.parquet import prompts
-from loadstone.dataset.source import Options, Source
-from loadstone.errors import DataError
+from loadstone.dataset.source import Options, Source, uses
+from loadstone.errors import DataError, UsageError
 from loadstone.records import Prompt
 
 INSTALL = "hf: needs the datasets library: pip install 'loadstone[datasets]'"
@@ -25,15 +25,23 @@ SPEC = re.compile(
 )
 
 
+@uses()
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Return the prompts of the field, or of the default one. Raises DataError."""
     spec = SPEC.fullmatch(source.name) if source.load else None
     if spec is None:
-        raise DataError(f"hf reads a dataset of the Hub: give it as {FORM}, with split and field if wanted")
+        raise DataError(
+            f"hf reads a dataset of the Hub: give it as {FORM}, with split and field if wanted", field="dataset"
+        )
     table = _load(os.path.expanduser(spec["name"]), spec["config"], spec["split"] or None)
     field = spec["field"] or options.prompt_field
+    if not spec["field"]:
+        source.used.add("prompt_field")
     if field and field not in table.column_names and field.partition(".")[0] not in table.column_names:
-        raise DataError(f"{source.name}: no field {field!r}; there are {', '.join(table.column_names)}")
+        raise DataError(
+            f"{source.name}: no field {field!r}; there are {', '.join(table.column_names)}",
+            field="dataset" if spec["field"] else "prompt_field",
+        )
     return prompts(_rows(table), source, replace(options, prompt_field=field))
 
 
@@ -48,15 +56,15 @@ def _load(name: str, config: str | None, split: str | None) -> Any:
     try:
         import datasets
     except ImportError as exc:
-        raise DataError(INSTALL) from exc
+        raise UsageError(INSTALL) from exc
     if not hasattr(datasets, "load_dataset"):  # a folder called datasets, not the library
-        raise DataError(INSTALL)
+        raise UsageError(INSTALL)
     try:
         loaded = datasets.load_dataset(name, config, split=split)
     except Exception as exc:  # the library and those below it raise exceptions of every kind
         cause = exc.__cause__ or exc
         sentence = " ".join(str(cause).split())[:200] or type(cause).__name__
-        raise DataError(f"cannot load the dataset {name}: {sentence}") from exc
+        raise DataError(f"cannot load the dataset {name}: {sentence}", field="dataset") from exc
     if isinstance(loaded, dict):  # the splits by name
         return loaded.get("train") or next(iter(loaded.values()))
     return loaded

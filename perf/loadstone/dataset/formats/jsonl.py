@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from loadstone.dataset.rows import from_fields, is_messages, to_prompt
-from loadstone.dataset.source import Line, Options, RowPosition, Source
+from loadstone.dataset.source import Line, Options, RowPosition, Source, uses
 from loadstone.errors import DataError
 from loadstone.records import Prompt
 
@@ -22,6 +22,7 @@ from loadstone.records import Prompt
 OPENING = re.compile(r'\s*(\{\s*["}]|\[\s*["{\[\]])')
 
 
+@uses("prompt_field")
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Yield the prompts of a JSONL file or of a JSON array of rows. Raises DataError."""
     for position, row in rows(source):
@@ -45,7 +46,7 @@ def parse(line: Line) -> Any:
     try:
         return msgspec.json.decode(line.text)
     except (msgspec.DecodeError, RecursionError) as exc:
-        raise DataError(f"{line.position}: not JSON ({_reason(exc)})") from exc
+        raise line.position.error(f"not JSON ({_reason(exc)})") from exc
 
 
 def _array(source: Source, lines: list[Line]) -> list[Any] | None:
@@ -66,7 +67,7 @@ def _array(source: Source, lines: list[Line]) -> list[Any] | None:
         # msgspec names the byte.
         byte = re.search(r"\(byte (\d+)\)", str(exc))
         line = source.text.encode().count(b"\n", 0, int(byte[1])) + 1 if byte else lines[-1].position.number
-        raise DataError(f"{source.name}, line {line}: not JSON ({_reason(exc)})") from exc
+        raise RowPosition(source, "line", line).error(f"not JSON ({_reason(exc)})") from exc
     return [document] if isinstance(document, dict) or is_messages(document) else list(document)
 
 
@@ -77,16 +78,19 @@ def _reason(exc: Exception) -> str:
     return str(exc).removeprefix("JSON is malformed: ")
 
 
+@uses("prompt_field")
 def openqa(source: Source, options: Options) -> Iterator[Prompt]:
     """Read HC3: the `question` of each row."""
     return _field("question", source, options)
 
 
+@uses("prompt_field")
 def longalpaca(source: Source, options: Options) -> Iterator[Prompt]:
     """Read LongAlpaca: the `instruction` of each row, which includes the long text."""
     return _field("instruction", source, options)
 
 
+@uses("prompt_field")
 def custom(source: Source, options: Options) -> Iterator[Prompt]:
     """Read vLLM's custom format: the `prompt` of each row, and its output length from `output_tokens`."""
     return _field("prompt", source, options)
@@ -97,5 +101,5 @@ def _field(name: str, source: Source, options: Options) -> Iterator[Prompt]:
     options = replace(options, prompt_field=options.prompt_field or name)
     for position, row in rows(source):
         if not isinstance(row, dict):
-            raise DataError(f"{position}: not an object with a field {options.prompt_field!r}")
+            raise position.error(f"not an object with a field {options.prompt_field!r}")
         yield from_fields(row, position, options)

@@ -12,8 +12,8 @@ from typing import Any
 
 from loadstone.dataset.formats import sharegpt
 from loadstone.dataset.rows import to_prompt
-from loadstone.dataset.source import Options, RowPosition, Source
-from loadstone.errors import DataError
+from loadstone.dataset.source import Options, RowPosition, Source, uses
+from loadstone.errors import DataError, UsageError
 from loadstone.records import Prompt
 
 # First bytes of a Parquet file.
@@ -21,6 +21,7 @@ MAGIC = b"PAR1"
 INSTALL = "Parquet files need the pyarrow library: pip install 'loadstone[datasets]'"
 
 
+@uses("prompt_field")
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Return the prompts of the chosen or default column. Raises DataError."""
     return prompts(rows(source), source, options)
@@ -42,9 +43,10 @@ def rows(source: Source) -> Iterator[dict[str, Any]]:
     try:
         import pyarrow.parquet as library
     except ImportError as exc:
-        raise DataError(INSTALL) from exc
+        raise UsageError(INSTALL) from exc
     try:
         for batch in library.ParquetFile(io.BytesIO(data)).iter_batches():
             yield from batch.to_pylist()
     except (OSError, ValueError) as exc:  # what the library's own exceptions derive from
-        raise DataError(f"{source.name} is not a whole Parquet file: {' '.join(str(exc).split())[:200]}") from exc
+        reason = " ".join(str(exc).split())[:200]
+        raise DataError(f"{source.name} is not a whole Parquet file: {reason}", file=source.name) from exc

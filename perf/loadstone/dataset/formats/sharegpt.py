@@ -12,14 +12,14 @@ from typing import Any
 from loadstone.dataset import conversations
 from loadstone.dataset.formats.jsonl import rows
 from loadstone.dataset.rows import row_id
-from loadstone.dataset.source import Options, RowPosition, Source
-from loadstone.errors import DataError
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.records import Prompt
 
 LISTS = ("conversations", "conversation")
 IDS = ("id", "conversation_id")
 
 
+@uses()
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Return one prompt for each conversation. Raises DataError."""
     return prompts(rows(source), source, options)
@@ -40,7 +40,7 @@ def prompts(rows: Iterable[tuple[RowPosition, Any]], source: Source, options: Op
     for position, row in rows:
         field = next((name for name in LISTS if isinstance(row, dict) and isinstance(row.get(name), list)), None)
         if field is None:
-            raise DataError(f"{position}: no list of `conversations` in the row; is this file ShareGPT?")
+            raise position.error("no list of `conversations` in the row; is this file ShareGPT?")
         turns = conversations.read_turns(row[field], position, field)
         prompt = conversations.build_prompt(turns, position, options, "first", count, id=row_id(row, position, IDS))
         skipped += prompt is None

@@ -9,16 +9,18 @@ from collections.abc import Iterator
 
 from loadstone.dataset.formats import jsonl
 from loadstone.dataset.rows import is_request, request_prompt, to_prompt
-from loadstone.dataset.source import Options, Source
+from loadstone.dataset.source import Options, Source, uses
 from loadstone.records import Prompt
 
 
+@uses()
 def read(source: Source, _options: Options) -> Iterator[Prompt]:
     """Yield a prompt for each line, named by the file and the line's number."""
     for position, text in source.lines():
         yield Prompt(id=position.id, text=text)
 
 
+@uses("prompt_field")
 def line_by_line(source: Source, options: Options) -> Iterator[Prompt]:
     """Yield the prompts of EvalScope's format: a line is a text, a JSON list of messages, or a request body."""
     for line in source.lines():

@@ -17,10 +17,10 @@ import msgspec
 
 from loadstone.config.distributions import Distribution
 from loadstone.config.kinds import parse_seconds
-from loadstone.dataset.source import Options, Source
+from loadstone.dataset.source import Options, Source, uses
 from loadstone.dataset.synthetic.random_values import generator, parse_distribution
 from loadstone.dataset.synthetic.text import PREFIX, SYSTEM, UNIQUE, Segment, text_generator
-from loadstone.errors import DataError
+from loadstone.errors import ConfigError
 from loadstone.records import Prompt
 
 # Prompts of each prefix in one round of all prefixes: SGLang's prompts per group.
@@ -50,9 +50,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def read(name: str, source: Source, options: Options) -> Iterator[Prompt]:
-    """Yield the prompts of a preset: as many as the run needs, or the preset's number. Raises DataError."""
+    """Yield the prompts of a preset: as many as the run needs, or the preset's number. Raises ConfigError."""
     if source.load is not None:
-        raise DataError(f"{name} reads no file: say --dataset {name}, with --input-len and --output-len")
+        raise ConfigError(
+            f"{name} reads no file: say --dataset {name}, with --input-len and --output-len", field="dataset"
+        )
     defaults = {**PLAIN, **PRESETS[name]}
     missing = {field: value for field, value in defaults.items() if getattr(options, field) is None}
     filled = msgspec.structs.replace(options, **missing)
@@ -63,16 +65,19 @@ def read(name: str, source: Source, options: Options) -> Iterator[Prompt]:
     yield from _conversations(name, source, msgspec.structs.replace(filled, count=count), prefixes)
 
 
-random = partial(read, "random")
-synthetic = partial(read, "synthetic")
-prefix_repetition = partial(read, "prefix_repetition")
-shared_prefix = partial(read, "generated-shared-prefix")
+_declare = uses("input_len", "output_len", "range_ratio", "prefix_len", "prefix_count", "system_len", "turns")
+random = _declare(partial(read, "random"))
+synthetic = _declare(partial(read, "synthetic"))
+prefix_repetition = _declare(partial(read, "prefix_repetition"))
+shared_prefix = _declare(partial(read, "generated-shared-prefix"))
 
 
 def _conversations(name: str, source: Source, options: Options, prefixes: list[int]) -> Iterator[Prompt]:
     """Yield the prompts, each with its later turns. prefixes: the length of each prefix."""
     turn_counts = draw_lengths(options, "turns", options.count or 0)
     turns = sum(turn_counts)
+    if turns > len(turn_counts):
+        source.used.add("think_time")
     inputs, outputs = (iter(draw_lengths(options, field, turns)) for field in RATIO)
     thinks, order = _think_times(options, turns), _prefix_order(len(prefixes), options)
     system = Segment(SYSTEM, 0, draw_lengths(options, "system_len", 1, minimum=0)[0])
@@ -96,28 +101,33 @@ def _conversations(name: str, source: Source, options: Options, prefixes: list[i
 
 
 def draw_lengths(options: Options, field: str, count: int, minimum: int = 1) -> list[int]:
-    """Return `count` whole numbers, at least `minimum`, from the distribution of an option. Raises DataError."""
+    """Return `count` whole numbers, at least `minimum`, from the distribution of an option. Raises ConfigError."""
     flag = f"--{field.replace('_', '-')}"
     distribution = parse_distribution(flag, getattr(options, field))
     if distribution.constant is not None and distribution.constant < minimum:
-        raise DataError(f"{flag} must be at least {minimum}, not {distribution.constant:g}")
+        raise ConfigError(f"{flag} must be at least {minimum}, not {distribution.constant:g}", field=field)
     if field in RATIO:
         distribution = _spread(options, flag, distribution)
     drawn = distribution.draw_integers(generator(options, STREAMS[field]), count, minimum)
     if (longest := max(drawn, default=0)) > LONGEST:
-        raise DataError(f"{flag} gives {longest:,}, above {LONGEST:,}; a distribution takes a bound, such as max=4096")
+        raise ConfigError(
+            f"{flag} gives {longest:,}, above {LONGEST:,}; a distribution takes a bound, such as max=4096", field=field
+        )
     return drawn
 
 
 def _spread(options: Options, flag: str, distribution: Distribution) -> Distribution:
     """Apply --range-ratio to a constant: uniform in [floor(L(1-r)), ceil(L(1+r))], as in vLLM's benchmark."""
     if not 0 <= options.range_ratio < 1:
-        raise DataError(f"--range-ratio must be at least 0 and below 1, not {options.range_ratio:g}")
+        raise ConfigError(
+            f"--range-ratio must be at least 0 and below 1, not {options.range_ratio:g}", field="range_ratio"
+        )
     if not options.range_ratio:
         return distribution
     if distribution.constant is None:
-        raise DataError(
-            f"--range-ratio spreads a plain number, and {flag} is a distribution: give a number, or no --range-ratio"
+        raise ConfigError(
+            f"--range-ratio spreads a plain number, and {flag} is a distribution: give a number, or no --range-ratio",
+            field="range_ratio",
         )
     # As fractions: 100 * 1.1 is above 110 as a float.
     length, ratio = Fraction(distribution.constant), Fraction(str(options.range_ratio))
@@ -132,13 +142,15 @@ def _think_times(options: Options, count: int) -> Iterator[float]:
 
 
 def _prefix_lengths(options: Options) -> list[int]:
-    """Return the lengths of the prefixes; without prefixes, one of length 0. Raises DataError."""
+    """Return the lengths of the prefixes; without prefixes, one of length 0. Raises ConfigError."""
     count = options.prefix_count or 0
     if count < 1:
-        raise DataError(f"--prefix-count must be at least 1, not {count}")
+        raise ConfigError(f"--prefix-count must be at least 1, not {count}", field="prefix_count")
     lengths = draw_lengths(options, "prefix_len", count, minimum=0)
     if count > 1 and not any(lengths):
-        raise DataError(f"--prefix-count {count} needs the prefixes' length: give --prefix-len as well")
+        raise ConfigError(
+            f"--prefix-count {count} needs the prefixes' length: give --prefix-len as well", field="prefix_count"
+        )
     return lengths
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from loadstone.dataset.resolve import bundled
-from loadstone.dataset.source import Options, Source, open_source
+from loadstone.dataset.source import Options, Source, open_source, uses
 from loadstone.dataset.synthetic import random_values
 from loadstone.dataset.synthetic.measure import LengthMeasure, length_measure
-from loadstone.errors import DataError
+from loadstone.errors import ConfigError
 from loadstone.records import Prompt
 
 ASK = "Here are some lines of a poem. Choose those that you like best and write them down:\n"
@@ -23,8 +23,9 @@ POEM = "poem"
 COUNT, INPUT, PREFIX, OUTPUT = 1000, 550, 200, 150  # vLLM's defaults, except for the count
 
 
+@uses("input_len", "output_len", "prefix_len")
 def read(source: Source, options: Options) -> Iterator[Prompt]:
-    """Yield as many prompts as the run needs, or COUNT; none is longer than requested. Raises DataError."""
+    """Yield as many prompts as the run needs, or COUNT; none is longer than requested. Raises ConfigError."""
     count = COUNT if options.count is None else options.count
     measure = length_measure(options)
     if measure.unit == "words":
@@ -37,7 +38,7 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
     outputs = random_values.parse_length("--output-len", _or(options.output_len, OUTPUT)).draw_integers(rng, count)
     prefix = random_values.parse_distribution("--prefix-len", _or(options.prefix_len, PREFIX)).constant
     if prefix is None or prefix < 0:
-        raise DataError(f"sonnet takes one number as --prefix-len, not {options.prefix_len!r}")
+        raise ConfigError(f"sonnet takes one number as --prefix-len, not {options.prefix_len!r}", field="prefix_len")
     poem = _Poem(lines, measure, round(prefix))
     for number, (length, output_len) in enumerate(zip(inputs, outputs, strict=True), 1):
         text = poem.prompt(length, rng)
@@ -59,11 +60,12 @@ class _Poem:
         self._prefix = lines[: max(0, round((prefix_len - self._ask_len) / self._mean_len))]
 
     def prompt(self, length: int, rng: np.random.Generator) -> str:
-        """Return a prompt of at most `length`. Raises DataError if that is too short for what all prompts share."""
+        """Return a prompt of at most `length`. Raises ConfigError if that is too short for what all prompts share."""
         more = round((length - self._ask_len) / self._mean_len) - len(self._prefix)
         if more < 0 or length <= self._ask_len:
-            raise DataError(
-                f"sonnet: --input-len {length} is too short for the request ({self._ask_len}) and --prefix-len"
+            raise ConfigError(
+                f"sonnet: --input-len {length} is too short for the request ({self._ask_len}) and --prefix-len",
+                field="input_len",
             )
         lines = [*self._prefix, *(self._lines[index] for index in rng.integers(len(self._lines), size=more))]
         text = ASK + "\n".join(lines)

@@ -18,7 +18,7 @@ from loadstone.dataset.source import Options, Source
 from loadstone.dataset.synthetic.random_values import generator
 from loadstone.dataset.synthetic.words import WORDS
 from loadstone.dataset.tokenizer import Tokenizer
-from loadstone.errors import DataError
+from loadstone.errors import ConfigError
 
 # Kinds of segments; the unique segment of a conversation's turn t (from 0) has kind UNIQUE + t.
 SYSTEM, PREFIX, BLOCK, UNIQUE = range(4)
@@ -50,7 +50,7 @@ class TextGenerator(Protocol):
 
 
 def text_generator(source: Source, options: Options) -> TextGenerator:
-    """Return a generator that counts tokens if a tokenizer is given, else words. Raises DataError."""
+    """Return a generator that counts tokens if a tokenizer is given, else words. Raises ConfigError."""
     if options.tokenizer is None:
         source.notice(
             f"{source.name}: lengths are counted in words, not tokens; give --tokenizer for exact token lengths"
@@ -147,11 +147,14 @@ class TokenPool:
     """
 
     def __init__(self, name: str, tokenizer: Tokenizer, order: np.random.Generator) -> None:
-        """Search the vocabulary. name: of the tokenizer, for messages. Raises DataError."""
+        """Search the vocabulary. name: of the tokenizer, for messages. Raises ConfigError."""
         shuffled: list[int] = order.permutation(tokenizer.vocabulary()).tolist()
         anchor = next(_plain_tokens(tokenizer, shuffled), None)
         if anchor is None:
-            raise DataError(f"the tokenizer {name} has no token that is plain text; give the tokenizer of a text model")
+            raise ConfigError(
+                f"the tokenizer {name} has no token that is plain text; give the tokenizer of a text model",
+                field="tokenizer",
+            )
         # Followers: words with a space before them, else tokens of any kind that do not merge with each other.
         words = list(islice(_words(tokenizer, anchor, shuffled[:SCAN]), MAX_WORDS))
         if len(words) >= MIN_WORDS:

@@ -14,10 +14,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from loadstone.dataset.formats.jsonl import rows
-from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.dataset.synthetic.text import BLOCK, Segment, text_generator
 from loadstone.dataset.traces.replay import scale_length, select_window
-from loadstone.errors import DataError
 from loadstone.records import Prompt
 
 BLOCK_TOKENS = 512
@@ -35,6 +34,7 @@ class MooncakeRequest(Struct, frozen=True):
     hash_ids: list[Annotated[int, Meta(ge=0)]]
 
 
+@uses("scale_lengths")
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Yield prompts at their recorded times, in order of time. Raises DataError."""
     kept = requests(source, options)
@@ -98,11 +98,11 @@ def _request(position: RowPosition, value: object) -> MooncakeRequest:
     try:
         request = msgspec.convert(value, MooncakeRequest)
     except msgspec.ValidationError as exc:
-        raise DataError(f"{position}: not a row of a Mooncake trace ({exc})") from exc
+        raise position.error(f"not a row of a Mooncake trace ({exc})") from exc
     blocks = math.ceil(request.input_length / BLOCK_TOKENS)
     if len(request.hash_ids) != blocks:
-        raise DataError(
-            f"{position}: {len(request.hash_ids)} hash_ids, where an input_length of {request.input_length} takes"
+        raise position.error(
+            f"{len(request.hash_ids)} hash_ids, where an input_length of {request.input_length} takes"
             f" {blocks}, one for each {BLOCK_TOKENS} tokens"
         )
     return request

@@ -28,7 +28,9 @@ def select_window(rows: Iterable[tuple[int, T]], source: Source, options: Option
     high = None if options.trace_to is None else start + round(options.trace_to * NS_PER_S)
     kept = [(at - low, row) for at, row in ordered if at >= low and (high is None or at < high)]
     if not kept:
-        raise DataError(f"{source.name} is {length / NS_PER_S:g} s long: no request lies between --from and --to")
+        raise DataError(
+            f"{source.name} is {length / NS_PER_S:g} s long: no request lies between --from and --to", file=source.name
+        )
     return kept[: options.count] if options.in_order else kept
 
 

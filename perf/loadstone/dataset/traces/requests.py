@@ -18,9 +18,8 @@ import msgspec
 from loadstone.config.redact import is_secret
 from loadstone.dataset.formats.jsonl import rows
 from loadstone.dataset.rows import is_request, output_len, request_prompt, row_id
-from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.dataset.traces import replay
-from loadstone.errors import DataError
 from loadstone.records import Prompt
 from loadstone.units import NS_PER_S
 
@@ -39,12 +38,13 @@ _VALUE = re.compile(r"[\t\x20-\x7e]*")
 Row = dict[str, Any]
 
 
+@uses()
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Return prompts in order of time. Raises DataError."""
     timed = []
     for position, row in rows(source):
         if not isinstance(row, dict):
-            raise DataError(f"{position}: not an object with `timestamp` and `body`")
+            raise position.error("not an object with `timestamp` and `body`")
         _body(row, position)  # rows outside the window must be valid too
         _headers(row, position)
         timed.append((_timestamp(row, position), (position, row)))
@@ -76,8 +76,8 @@ def _timestamp(row: Row, position: RowPosition) -> int:
     """Return the time of a row in ns, since 1970 or since wherever its numbers count from. Raises DataError."""
     value = row.get("timestamp")
     if value is None:
-        raise DataError(f"{position}: no `timestamp` in the row; is this file a workload_trace?")
-    refusal = DataError(f"{position}: timestamp is {str(value)[:40]!r}, neither seconds nor an ISO 8601 time")
+        raise position.error("no `timestamp` in the row; is this file a workload_trace?")
+    refusal = position.error(f"timestamp is {str(value)[:40]!r}, neither seconds nor an ISO 8601 time")
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise refusal
     try:
@@ -101,9 +101,9 @@ def _body(row: Row, position: RowPosition) -> Row:
         try:
             body = msgspec.json.decode(body)
         except (msgspec.DecodeError, RecursionError) as exc:
-            raise DataError(f"{position}: body is a text that is not JSON") from exc
+            raise position.error("body is a text that is not JSON") from exc
     if not isinstance(body, dict) or not body:
-        raise DataError(f"{position}: no `body` in the row that is a request")
+        raise position.error("no `body` in the row that is a request")
     return body
 
 
@@ -111,10 +111,10 @@ def _headers(row: Row, position: RowPosition) -> dict[str, str]:
     """Return the headers that are sent again. Raises DataError if HTTP forbids one."""
     headers = row.get("headers") or {}
     if not isinstance(headers, dict):
-        raise DataError(f"{position}: headers is not an object of names and values")
+        raise position.error("headers is not an object of names and values")
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not isinstance(value, str) or not _VALUE.fullmatch(value):
-            raise DataError(f"{position}: the header {name!r} is not fit for HTTP")
+            raise position.error(f"the header {name!r} is not fit for HTTP")
     return {name: value for name, value in headers.items() if not _is_unsent(name)}
 
 

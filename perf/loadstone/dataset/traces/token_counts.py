@@ -16,7 +16,7 @@ from functools import partial
 from msgspec import Struct
 
 from loadstone.dataset.formats.csv import table
-from loadstone.dataset.source import Options, RowPosition, Source
+from loadstone.dataset.source import Options, RowPosition, Source, uses
 from loadstone.dataset.synthetic.text import UNIQUE, Segment, text_generator
 from loadstone.dataset.traces.replay import scale_length, select_window
 from loadstone.errors import DataError
@@ -94,8 +94,8 @@ def read(trace: TraceFormat, source: Source, options: Options) -> Iterator[Promp
     texts.report_misses()
 
 
-azure = partial(read, AZURE)
-burstgpt = partial(read, BURSTGPT)
+azure = uses("scale_lengths")(partial(read, AZURE))
+burstgpt = uses("scale_lengths")(partial(read, BURSTGPT))
 
 
 def _answered(trace: TraceFormat, source: Source) -> list[tuple[int, TokenCounts]]:
@@ -131,11 +131,13 @@ def _cells(trace: TraceFormat, source: Source) -> Iterator[tuple[RowPosition, di
         if column not in names:
             raise DataError(
                 f"{source.name} has no column {column!r}: this format needs {trace.at}, {trace.input}"
-                f" and {trace.output}, not {', '.join(names[:12])}"
+                f" and {trace.output}, not {', '.join(names[:12])}",
+                file=source.name,
+                line=1,
             )
     for position, cells in rows:
         if len(cells) != len(names):
-            raise DataError(f"{position}: {len(cells)} cells where the header has {len(names)}")
+            raise position.error(f"{len(cells)} cells where the header has {len(names)}")
         yield position, dict(zip(names, cells, strict=True))
 
 
@@ -144,4 +146,4 @@ def _parse(position: RowPosition, column: str, cells: dict[str, str], parse: Cal
     try:
         return parse(cells[column].strip())
     except ValueError as exc:
-        raise DataError(f"{position}: {column} is {cells[column][:40]!r}, not {form}") from exc
+        raise position.error(f"{column} is {cells[column][:40]!r}, not {form}") from exc

@@ -40,15 +40,17 @@ def read(files: Iterable[Path], data: Data) -> FileRows:
         try:
             raw = file.read_bytes()
         except OSError as exc:
-            raise DataError(f"cannot read {file}: {exc.strerror or exc}") from exc
+            raise DataError(f"cannot read {file}: {exc.strerror or exc}", file=str(file)) from exc
         if raw.startswith(POINTER):
-            raise DataError(f"{file} only points to its content: fetch it with git lfs pull in that folder")
+            raise DataError(
+                f"{file} only points to its content: fetch it with git lfs pull in that folder", file=str(file)
+            )
         digest.update(raw)
         # The bytes are read once: the digest is that of the rows.
         source = Source(str(file), lambda raw=raw: raw, lambda _: None)  # type: ignore[misc]
         for where, row in _read_source(source, data):
             if not isinstance(row, dict):
-                raise DataError(f"{where}: {str(row)[:40]!r} is not an object with fields")
+                raise where.error(f"{str(row)[:40]!r} is not an object with fields")
             rows.append((where, row))
     return FileRows(rows, digest.hexdigest())
 
@@ -59,7 +61,7 @@ def _read_source(source: Source, data: Data) -> Iterator[tuple[RowPosition, Any]
         try:
             parsed = data.parse_shots(source.text)
         except ValueError as exc:
-            raise DataError(f"{source.name} is not what it should be: {exc}") from exc
+            raise DataError(f"{source.name} is not what it should be: {exc}", file=source.name) from exc
         yield from _numbered(source, "item", parsed)
     elif source.ending == ".parquet":
         yield from _numbered(source, "row", parquet.rows(source))
@@ -81,7 +83,7 @@ def _read_json(source: Source, field: str | None) -> Iterator[tuple[RowPosition,
     if inner is None:
         return iter(rows)
     if not isinstance(inner, list):
-        raise DataError(f"{source.name}: {field} is not a list of rows")
+        raise DataError(f"{source.name}: {field} is not a list of rows", file=source.name)
     return _numbered(source, "item", inner)
 
 
@@ -96,5 +98,5 @@ def _read_csv(source: Source, columns: tuple[str, ...]) -> Iterator[tuple[RowPos
     for where, cells in table:
         if len(cells) != len(header):
             names = ", ".join(header)
-            raise DataError(f"{where}: {len(cells)} cells where there are {len(header)} columns ({names})")
+            raise where.error(f"{len(cells)} cells where there are {len(header)} columns ({names})")
         yield where, dict(zip(header, cells, strict=True))

@@ -62,7 +62,8 @@ def split_files(folder: Path, config: str | None, split: str) -> list[Path]:
     if shards and len(shards) < int(shards[0][2]):
         raise DataError(
             f"{files[0].parent} has {len(shards)} of the {int(shards[0][2])} files that {files[0].name} is of:"
-            f" put the others there too"
+            f" put the others there too",
+            file=str(files[0].parent),
         )
     return files
 
@@ -163,7 +164,7 @@ def _card_configs(card: Path) -> list[dict[str, Any]]:
     try:
         fields = yaml(header[1])
     except ValueError as exc:
-        raise DataError(f"{card}: its head is not YAML ({str(exc)[:160]})") from exc
+        raise DataError(f"{card}: its head is not YAML ({str(exc)[:160]})", file=str(card)) from exc
     configs = fields.get("configs") if isinstance(fields, dict) else None
     return [each for each in configs if isinstance(each, dict)] if isinstance(configs, list) else []
 

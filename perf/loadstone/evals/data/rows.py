@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from loadstone.dataset.formats import huggingface
 from loadstone.dataset.resolve import bundled_folder
+from loadstone.dataset.source import RowPosition, Source
 from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.evals.data import formats, hub_files
 from loadstone.tasks.spec import Data, Doc
@@ -86,7 +87,7 @@ def _absolute_files(data: Data, shots: bool) -> list[Path]:
         return []
     existing = [Path(name) for name in names if Path(name).is_file()]
     if not existing:
-        raise DataError(f"no file {names[0]}: give the path of a JSONL or CSV file")
+        raise DataError(f"no file {names[0]}: give the path of a JSONL or CSV file", file=str(names[0]))
     return existing[:1]
 
 
@@ -94,7 +95,8 @@ def _data_folder(root: str) -> Path:
     folder = bundled_folder() / "evals" if root == BUNDLED else Path(root).expanduser()
     if not folder.is_dir():
         raise DataError(
-            f"no folder {root!r} with data: give --data-dir DIR, or --data-dir {BUNDLED} for the small sets"
+            f"no folder {root!r} with data: give --data-dir DIR, or --data-dir {BUNDLED} for the small sets",
+            field="data",
         )
     return folder
 
@@ -127,7 +129,9 @@ def _subfolders(root: Path) -> list[Path]:
     try:
         return [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
     except OSError as exc:
-        raise DataError(f"cannot read the folder {root}: {exc.strerror or exc}; give another --data-dir") from exc
+        raise DataError(
+            f"cannot read the folder {root}: {exc.strerror or exc}; give another --data-dir", field="data"
+        ) from exc
 
 
 def _normalize(name: str) -> str:
@@ -161,9 +165,10 @@ def _load_cached(data: Data, split: str | None, shots: bool) -> Rows:
         ) from exc
     digest = hashlib.sha256()
     docs: list[Doc] = []
+    source = Source(data.path, None, lambda _: None)
     for number, row in enumerate(rows, 1):
         digest.update(msgspec.json.encode(row, order="sorted") + b"\n")
-        docs += _convert(row, f"{data.path}, row {number}", data)
+        docs += _convert(row, RowPosition(source, "row", number), data)
     return Rows(docs, digest.hexdigest(), [], "datasets")
 
 
@@ -173,21 +178,21 @@ def _read(files: list[Path], data: Data, split: str | None, origin: str) -> Rows
     docs: list[Doc] = []
     for where, row in table.rows:
         if data.split_column is None or (row.get(data.split_column) or data.split) == split:
-            docs += _convert(row, str(where), data)
+            docs += _convert(row, where, data)
     if not docs:
-        raise DataError(f"{files[0]} has no rows" + (f" of the split {split}" if split else ""))
+        raise DataError(f"{files[0]} has no rows" + (f" of the split {split}" if split else ""), file=str(files[0]))
     return Rows(docs, table.sha256, [str(file) for file in files], origin)
 
 
-def _convert(row: Doc, where: str, data: Data) -> list[Doc]:
+def _convert(row: Doc, where: RowPosition, data: Data) -> list[Doc]:
     """Return the items that a row holds, in the schema that the task reads."""
     try:
         parts = [row] if data.expand_row is None else data.expand_row(row)
         return parts if data.convert_row is None else [data.convert_row(part) for part in parts]
     except KeyError as exc:
-        raise DataError(f"{where}: no field {exc}; there are {', '.join(map(str, row)) or 'none'}") from exc
+        raise where.error(f"no field {exc}; there are {', '.join(map(str, row)) or 'none'}") from exc
     except (TypeError, ValueError, IndexError, AttributeError) as exc:
-        raise DataError(f"{where}: not a row of {data.path} ({exc})") from exc
+        raise where.error(f"not a row of {data.path} ({exc})") from exc
 
 
 def _description(data: Data, split: str | None, shots: bool) -> str:

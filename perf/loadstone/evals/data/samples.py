@@ -57,7 +57,9 @@ def select_samples(
     if selection.ids is not None:
         selected = set(selection.ids)
         if wrong := [number for number in selection.ids if not 0 <= number < len(docs)]:
-            raise ConfigError(f"--samples asks {task.name} for {wrong[0]}, but its doc_ids are 0 to {len(docs) - 1}")
+            raise ConfigError(
+                f"--samples asks {task.name} for {wrong[0]}, but its doc_ids are 0 to {len(docs) - 1}", field="samples"
+            )
     else:
         kept = [number for number, doc in enumerate(docs) if task.keep is None or task.keep(doc)]
         if selection.limit is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from loadstone.errors import ConfigError, UsageError
+from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.evals.lm_eval.tasks import LmEvalTask
 from loadstone.tasks.catalogue import Selection
 from loadstone.tasks.spec import Group
@@ -59,7 +59,7 @@ def group_by_folder(names: Sequence[str], include_path: str | None) -> dict[str 
         path = Path(name).expanduser()
         folder = str(path.parent) if "/" in name else include_path
         if folder is not None and not Path(folder).is_dir():
-            raise ConfigError(f"--tasks lm-eval:{name}: there is no folder {folder}")
+            raise ConfigError(f"--tasks lm-eval:{name}: there is no folder {folder}", field="tasks")
         by_folder.setdefault(folder, []).append(path.stem if path.suffix == ".yaml" else path.name)
     return by_folder
 
@@ -79,7 +79,7 @@ def _load(names: list[str], folder: str | None) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = manager.load(names)
     except Exception as exc:  # a task is a program, and its data may be anywhere
-        raise UsageError(f"lm-eval cannot load {', '.join(names)}: {type(exc).__name__}: {exc}") from exc
+        raise DataError(f"lm-eval cannot load {', '.join(names)}: {type(exc).__name__}: {exc}") from exc
     return loaded
 
 

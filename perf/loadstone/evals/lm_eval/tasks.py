@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from loadstone.errors import ConfigError, UsageError
+from loadstone.errors import ConfigError, DataError
 from loadstone.evals.lm_eval.scoring import HarnessScorer
 from loadstone.evals.requests.build import Item
 from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, RequestId
@@ -102,7 +102,10 @@ class LmEvalTask:
             limit = math.ceil(self.original * limit) if limit < 1 else int(limit)
         ids = sorted(settings.samples[self.name]) if self.name in settings.samples else None
         if ids and ids[-1] >= self.original:
-            raise ConfigError(f"--samples asks {self.name} for {ids[-1]}, but its doc_ids are 0 to {self.original - 1}")
+            raise ConfigError(
+                f"--samples asks {self.name} for {ids[-1]}, but its doc_ids are 0 to {self.original - 1}",
+                field="samples",
+            )
         try:
             task.build_all_requests(
                 limit=limit,
@@ -113,7 +116,7 @@ class LmEvalTask:
                 chat_template=_messages_as_json if messages else None,
             )
         except Exception as exc:  # a task is a program, and its data may be anywhere
-            raise UsageError(f"lm-eval cannot put together {self.name}: {type(exc).__name__}: {exc}") from exc
+            raise DataError(f"lm-eval cannot put together {self.name}: {type(exc).__name__}: {exc}") from exc
         # lm-eval numbers the instances of selected samples from 0.
         self._instances.clear()
         for instance in task.instances:

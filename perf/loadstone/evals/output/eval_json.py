@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.engine import run_folder, run_metadata
-from loadstone.errors import DataError
+from loadstone.errors import ConfigError, DataError
 from loadstone.evals.requests.answers import Response
 from loadstone.evals.requests.eval_request import AnswerMode, RequestId
 from loadstone.evals.requests.task_run import TaskRun
@@ -89,9 +89,11 @@ def read(folder: Path) -> EvalState:
     try:
         return msgspec.json.decode((folder / EVAL).read_bytes(), type=EvalState)
     except OSError as exc:
-        raise DataError(f"{folder} is no evaluation: no {EVAL} in it ({exc.strerror})") from exc
+        raise DataError(
+            f"{folder} is no evaluation: no {EVAL} in it ({exc.strerror})", file=str(folder / EVAL)
+        ) from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise DataError(f"{folder / EVAL} is not readable: {exc}") from exc
+        raise DataError(f"{folder / EVAL} is not readable: {exc}", file=str(folder / EVAL)) from exc
 
 
 def read_previous(folder: Path, settings: Eval) -> EvalState | None:
@@ -105,7 +107,7 @@ def read_previous(folder: Path, settings: Eval) -> EvalState | None:
     state = read(folder)
     if names := differing_settings(state.settings, msgspec.to_builtins(settings.shown())):
         flags = ", ".join(f"--{name}" for name in names[:5])
-        raise DataError(f"{folder} holds an evaluation with another {flags}: give the same to go on, or another -o")
+        raise ConfigError(f"{folder} holds an evaluation with another {flags}: give the same to go on, or another -o")
     return state
 
 

@@ -46,7 +46,7 @@ def read(folder: Path) -> tuple[Evaluation, ServingDetails]:
             if (folder / "eval.json").is_file()
             else "give the folder of an evaluation"
         )
-        raise DataError(f"{folder} holds no results_*.json: {hint}")
+        raise DataError(f"{folder} holds no results_*.json: {hint}", file=str(folder))
     return results.read(file), read_serving(folder)
 
 
@@ -81,7 +81,8 @@ def _summaries(folder: Path) -> Iterator[tuple[str, Summary]]:
         try:
             yield path.name, run_results.decode_summary((path / "summary.json").read_bytes())
         except (OSError, msgspec.MsgspecError) as exc:
-            raise DataError(f"{path / 'summary.json'} is not readable: {exc}") from exc
+            file = path / "summary.json"
+            raise DataError(f"{file} is not readable: {exc}", file=str(file)) from exc
 
 
 class _EvalCostField(Struct):

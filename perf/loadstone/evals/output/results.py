@@ -164,4 +164,4 @@ def read(path: Path) -> Evaluation:
         return getattr(results, lm_eval_samples.OUR_KEY)  # type: ignore[no-any-return]
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
         hint = f"`loadstone score {path.parent}` judges what lm-eval has written"
-        raise DataError(f"{path} holds no evaluation of loadstone: {exc}; {hint}") from exc
+        raise DataError(f"{path} holds no evaluation of loadstone: {exc}; {hint}", file=str(path)) from exc

@@ -120,7 +120,9 @@ class Cache:
         try:
             yield
         except (sqlite3.Error, OSError) as exc:
-            raise ConfigError(f"--cache cannot use {self._path}: {exc}; give another folder, or none") from exc
+            raise ConfigError(
+                f"--cache cannot use {self._path}: {exc}; give another folder, or none", field="cache"
+            ) from exc
 
 
 def _batches(values: Iterable[T]) -> Iterator[list[T]]:

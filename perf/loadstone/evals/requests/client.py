@@ -127,4 +127,4 @@ async def open_clients(config: Config) -> AsyncIterator[list[EvalClient]]:
                 clients.append(EvalClient(endpoint, headers, preflight.choose_model(server, requested, url)[0]))
             yield clients
         except UsageError as exc:
-            raise type(exc)(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
+            raise exc.with_message(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from loadstone.errors import ConfigError, UsageError
+from loadstone.errors import ConfigError, ServerError
 from loadstone.evals.requests.capabilities import ServerCapabilities
 from loadstone.evals.requests.eval_request import AnswerMode, LogprobMethod
 from loadstone.tasks.spec import HarnessTask, Mode, Task
@@ -51,7 +51,9 @@ def choose(
         api = "completions"
     if requested != "auto" and requested not in task.modes:
         others = " or ".join(f"--mode {mode}" for mode in task.modes)
-        raise ConfigError(f"{task.name} cannot be answered by {requested}: leave --mode out, or say {others}")
+        raise ConfigError(
+            f"{task.name} cannot be answered by {requested}: leave --mode out, or say {others}", field="mode"
+        )
     modes = (
         [task.default, *(mode for mode in task.modes if mode != task.default)] if requested == "auto" else [requested]
     )
@@ -63,7 +65,7 @@ def choose(
                 reason = _missing(preferred, api, capabilities)
                 notices.insert(0, f"{task.name} is answered by {mode}, as {reason}")
             return msgspec.structs.replace(available[0], notice="; ".join(filter(None, notices)) or None)
-    raise UsageError(_refusal(task, preferred, api, capabilities))
+    raise ServerError(_refusal(task, preferred, api, capabilities))
 
 
 def available_modes(mode: Mode, api: str | None, capabilities: ServerCapabilities) -> list[AnswerMode]:

@@ -20,10 +20,11 @@ from loadstone import loadtest, results
 from loadstone.apis import base
 from loadstone.apis.common import SAMPLING
 from loadstone.config.schema import Config
+from loadstone.config.unused import UnusedNotice
 from loadstone.dataset.rows import LATER, REQUEST
 from loadstone.dataset.source import RequestBodiesNotice
 from loadstone.engine import prepare, run_folder
-from loadstone.errors import Notice, UsageError
+from loadstone.errors import ConfigError, Notice, UsageError
 from loadstone.evals.requests import loglikelihood
 from loadstone.evals.requests.answers import RUNS, runs
 from loadstone.evals.requests.build import cut_stops
@@ -72,7 +73,8 @@ async def _run(batch: Sequence[EvalRequest], load: Config, folder: Path, notice:
     )
 
     def forward(text: str) -> None:
-        if not isinstance(text, RequestBodiesNotice):  # the rows of an evaluation always are request bodies
+        # The rows of an evaluation always are request bodies, and unused settings are named once for all runs.
+        if not isinstance(text, RequestBodiesNotice | UnusedNotice):
             notice(text)
 
     try:
@@ -152,9 +154,10 @@ def check_unchanged(folder: Path, rows: Iterable[Row]) -> None:
                     sent[msgspec.json.decode(line, type=_RowId).id] = digest(line)
     for row in rows if sent else ():
         if row["id"] in sent and sent[row["id"]] != digest(encode_row(row)):
-            raise UsageError(
+            raise ConfigError(
                 f"{folder} has asked {row['id']} in other words: the data, a template or the API has changed since;"
-                " give another -o"
+                " give another -o",
+                field="output",
             )
 
 

@@ -57,12 +57,13 @@ class RunSource:
             if not 0 <= number < len(rows.docs):
                 raise DataError(
                     f"{path}, record {record.index} asked {record.prompt!r}, which is no row of {self.task}: give with"
-                    " --data-dir the data that the run replayed"
+                    " --data-dir the data that the run replayed",
+                    file=str(path),
                 )
             if record.phase != "measure" or (accepts is not None and not accepts(str(number))):
                 continue
             if record.error is None and record.text is None:
-                raise DataError(f"{path} kept no texts to score: run with --save-text")
+                raise DataError(f"{path} kept no texts to score: run with --save-text", file=str(path))
             how = AnswerMode("generation", "chat")
             request = EvalRequest(id=RequestId(task.name, number), answer_mode=how, prompt="")
             passes.setdefault(number, []).append(answers.from_record(record, request, path.name))

@@ -58,7 +58,7 @@ def parse_ids(text: str | None) -> IdFilter | None:
         elif part.isdigit():
             single.add(part)
         else:
-            raise ConfigError(f"--only takes doc_ids such as 3,5-9, not {part!r}")
+            raise ConfigError(f"--only takes doc_ids such as 3,5-9, not {part!r}", field="only")
     return lambda doc_id: doc_id in single or (doc_id.isdigit() and any(int(doc_id) in each for each in ranges))
 
 
@@ -76,7 +76,9 @@ def group_by_task(paths: Iterable[Path], task: str | None) -> dict[str, list[Pat
     if task not in files and (spec := target_only.find_task(task, asked=True)):
         if len(files) > 1 and spec.name not in files:
             names = ", ".join(files)
-            raise ConfigError(f"--task {task} is one task, and the files are of {names}: give those of one")
+            raise ConfigError(
+                f"--task {task} is one task, and the files are of {names}: give those of one", field="task"
+            )
         task = spec.name
     return {task: files.get(task) or next(iter(files.values()))}
 
@@ -89,14 +91,19 @@ def _samples_files(path: Path) -> list[Path]:
         return _samples_files(path.resolve().parent.parent)
     files = sorted(path.glob("samples_*.jsonl")) or sorted(path.glob("*/samples_*.jsonl"))
     if not files and (path / "eval.json").is_file():
-        raise DataError(f"{path} has not been scored yet: give --stage score -o {path} to the command that made it")
+        raise DataError(
+            f"{path} has not been scored yet: give --stage score -o {path} to the command that made it", file=str(path)
+        )
     if not files:
         raise DataError(
-            f"{path} holds no samples_*.jsonl: give a folder of `loadstone eval` or lm-eval, or such a file"
+            f"{path} holds no samples_*.jsonl: give a folder of `loadstone eval` or lm-eval, or such a file",
+            file=str(path),
         )
     folders = {file.parent for file in files}
     if len(folders) > 1:
-        raise DataError(f"{path} holds several evaluations: give one of {', '.join(sorted(map(str, folders)))}")
+        raise DataError(
+            f"{path} holds several evaluations: give one of {', '.join(sorted(map(str, folders)))}", file=str(path)
+        )
     return list({lm_eval_samples.task_of(file.name) or file.name: file for file in files}.values())
 
 

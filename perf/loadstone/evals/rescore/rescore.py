@@ -117,7 +117,8 @@ class _RescoredTask:
         if known and first.mode not in known.modes:
             raise DataError(
                 f"{source.paths[0]} holds answers by {first.mode}, which {known.name} does not know; "
-                f"--task {target_only.BY_TARGET} holds them against their targets"
+                f"--task {target_only.BY_TARGET} holds them against their targets",
+                file=str(source.paths[0]),
             )
         self._by_target = known is None
         task = known or target_only.build_task(source, first, metadata.version(source.task))
@@ -204,7 +205,7 @@ def find_extractor(name: str) -> Extractor:
     try:
         pattern = re.compile(name.removeprefix("regex:"))
     except re.error as exc:
-        raise ConfigError(f"--extractor {name}: {exc}") from exc
+        raise ConfigError(f"--extractor {name}: {exc}", field="extractor") from exc
 
     def extract(text: str, _: Any) -> str | None:
         matches = list(pattern.finditer(text))
@@ -222,7 +223,8 @@ def _code_runner(task: Task, allowed: bool) -> Scorer | None:
     if not allowed:
         raise ConfigError(
             f"{task.name} is scored by running the programs that the model wrote: say "
-            "--allow-code-execution to run them in a sandbox (docs/code-answers.md)"
+            "--allow-code-execution to run them in a sandbox (docs/code-answers.md)",
+            field="allow_code",
         )
     sandbox.check_allowed(allowed, task.name)
     return sandbox.ProgramRunner()

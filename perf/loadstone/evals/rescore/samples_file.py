@@ -108,14 +108,17 @@ class SamplesFile:
             while remaining and (block := file.read(min(remaining, 1 << 20))):
                 lines_before += block.count(b"\n")
                 remaining -= len(block)
-        return DataError(f"{path}, line {lines_before + 1} is no sample: {str(exc) or type(exc).__name__}")
+        line = lines_before + 1
+        return DataError(
+            f"{path}, line {line} is no sample: {str(exc) or type(exc).__name__}", file=str(path), line=line
+        )
 
 
 def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as exc:
-        raise DataError(f"cannot read {path}: {exc.strerror}") from exc
+        raise DataError(f"cannot read {path}: {exc.strerror}", file=str(path)) from exc
 
 
 def _decode_key(decoder: msgspec.json.Decoder[_LineKey], line: bytes, path: Path, number: int) -> _LineKey:
@@ -131,7 +134,7 @@ def _decode_key(decoder: msgspec.json.Decoder[_LineKey], line: bytes, path: Path
             key = msgspec.convert(ids, _LineKey)
             return _LineKey(key.doc_id, key.doc_hash, msgspec.Raw(doc), str(fields.get("filter", "none")))
         except (ValueError, msgspec.MsgspecError) as other:
-            raise DataError(f"{path}, line {number} is no sample: {exc}") from other
+            raise DataError(f"{path}, line {number} is no sample: {exc}", file=str(path), line=number) from other
 
 
 def _group_lines(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:

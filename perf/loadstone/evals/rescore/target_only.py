@@ -48,7 +48,7 @@ def find_task(name: str, asked: bool) -> Task | None:
     exact = [task for task in tasks if task.name == name] or (tasks if asked and len(tasks) == 1 else [])
     if asked and not exact:
         names = ", ".join(task.name for task in tasks)
-        raise ConfigError(f"--task takes one task, and {name} is {len(tasks)}: {names}")
+        raise ConfigError(f"--task takes one task, and {name} is {len(tasks)}: {names}", field="task")
     return exact[0] if exact else None
 
 

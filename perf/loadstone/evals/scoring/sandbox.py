@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from loadstone.errors import UsageError
+from loadstone.errors import ConfigError, UsageError
 from loadstone.samples import Sample
 
 # Started as a script in the child process.
@@ -93,9 +93,10 @@ class Containment(Struct, frozen=True, kw_only=True):
 def check_allowed(allowed: bool, task: str = "humaneval") -> None:
     """Raise UsageError unless programs may be run, and can be run here. To be called before anything is sent."""
     if not allowed:
-        raise UsageError(
+        raise ConfigError(
             f"{task} is scored by running the programs that the model writes: say --allow-code-execution to run them"
-            " in a sandbox (docs/code-answers.md), or --predict-only to save the answers and run nothing"
+            " in a sandbox (docs/code-answers.md), or --predict-only to save the answers and run nothing",
+            field="allow_code",
         )
     if os.name != "posix":
         raise UsageError(f"{task} runs the model's programs only on Linux and macOS: say --predict-only here")
