@@ -24,6 +24,19 @@ END_REASONS: dict[str, str] = {
     "interrupted": "interrupted by the operator",
 }
 
+# Percentiles of a Metric, by their names in summary.json.
+PERCENTILES = {
+    "p1": 0.01,
+    "p5": 0.05,
+    "p25": 0.25,
+    "p50": 0.5,
+    "p75": 0.75,
+    "p90": 0.9,
+    "p95": 0.95,
+    "p99": 0.99,
+    "p99.9": 0.999,
+}
+
 
 class Metric(Struct, frozen=True):
     """Distribution of one measured quantity. None: nothing was measured, or there are too few samples.

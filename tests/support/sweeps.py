@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from loadstone.capacity.curves import Curve, build_curves
-from loadstone.metrics.slo import parse, with_errors
+from loadstone.config import slo
 from loadstone.summary import Counts, Doubt, Metric, Status, Summary, Verdict
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
 
-SLO = with_errors(parse("ttft.p95<100ms"))
+SLO = slo.with_errors(slo.parse("ttft.p95<100ms", slo.SLO))
 
 
 def run(

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from loadstone import results
+from loadstone.config import slo as grammar
 from loadstone.config.schema import Config
+from loadstone.config.slo import Objective
 from loadstone.errors import UsageError
-from loadstone.metrics.slo import Outcome, parse
+from loadstone.metrics.slo import Outcome
 from loadstone.stats import distributions
 from loadstone.sweep import plan, slo_probe, slo_search, strategies
 from loadstone.sweep.run import SweepRun
@@ -163,6 +165,10 @@ def test_a_share_is_wrongly_called_no_more_often_than_the_risk_says() -> None:
     assert below <= 0.025 * 4000 * 1.3
 
 
+def parse(text: str) -> tuple[Objective, ...]:
+    return grammar.parse(text, grammar.SLO)
+
+
 P99 = parse("ttft.p99<100ms")
 
 
@@ -305,7 +311,7 @@ def test_evidence_names_what_the_client_did(tmp_path: Path) -> None:
 
 def run(path: Path, **settings: object) -> slo_probe.Evidence:
     """Evidence of a run in virtual time."""
-    slo = parse(str(settings.pop("slo", "ttft.p99<200ms error_rate<1% ttft.mean<100ms")), shares=True)
+    slo = parse(str(settings.pop("slo", "ttft.p99<200ms error_rate<1% ttft.mean<100ms")))
     config = msgspec.structs.replace(Config(url="http://x", output=str(path / "run"), dataset="random"), **settings)
     virtual_server.go()(config)
     summary, columns = results.read_summary_and_columns(path / "run")
@@ -342,7 +348,17 @@ def test_goodput_is_judged_by_single_requests(tmp_path: Path) -> None:
     (wrong,) = found.tallies
     summary, _ = results.read_summary_and_columns(tmp_path / "run")
     assert wrong.value == pytest.approx(1 - (summary.rates["attainment"] or 0))
-    assert slo_probe.allowed_fraction(parse("goodput>=99%", shares=True)[0]) == pytest.approx(0.01)
+    assert slo_probe.allowed_fraction(parse("goodput>=99%")[0]) == pytest.approx(0.01)
+
+
+def test_goodput_has_objectives_of_its_own(tmp_path: Path) -> None:
+    """--goodput of the run, which every request meets, does not count."""
+    goodput = {"latency": 60.0}
+    found = run(tmp_path, rate=50.0, requests=500, goodput=goodput, slo="goodput(ttft<30ms)>=99% goodput>=99%")
+    summary = results.read_summary(tmp_path / "run", goodput={"ttft": 0.03})
+    own, whole = found.tallies
+    assert own.value == pytest.approx(1 - (summary.rates["attainment"] or 0))
+    assert (0 < own.value < 1, whole.value) == (True, 0.0)
 
 
 def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
@@ -350,7 +366,7 @@ def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
     run(tmp_path, rate=50.0, requests=200, goodput={"ttfat": 1.0})
     summary, columns = results.read_summary_and_columns(tmp_path / "run")
     columns.requests.first_answer[:] = np.nan
-    (found,) = slo_probe.read_evidence(columns, summary, parse("goodput>=99%", shares=True)).tallies
+    (found,) = slo_probe.read_evidence(columns, summary, parse("goodput>=99%")).tallies
     assert found.value == 1.0
 
 
@@ -384,9 +400,9 @@ REFUSED: list[tuple[dict[str, object], dict[str, object], str]] = [
     ({"slo": "ttft.p99<1s", "repeat": 3}, {}, "leave out --repeat"),
     ({"slo": "ttft.p99<1s", "search": "concurrency"}, {"rate": 1.0}, "--slo concurrency and --rate exclude each other"),
     ({"slo": "goodput>=99%"}, {}, "needs --goodput"),
-    ({"slo": "speed<1s"}, {}, "--slo knows no metric 'speed'"),
+    ({"slo": "speed<1s"}, {}, "--slo takes a metric"),
     ({"slo": "ttft.p99<1s", "at_most": 0.5}, {}, "are not in this order"),
-    ({"slo": "ttft.p99<1s", "within": "much"}, {}, "--within takes a share such as 5%"),
+    ({"slo": "ttft.p99<1s", "within": "much"}, {}, "--within takes a fraction such as 5%"),
     ({"auto": "concurrency", "at_least": 0.5}, {}, "are not in this order"),
     ({"within": "5%"}, {}, "--within is for points that are found on the way"),
     ({"repeat": 0}, {}, "--repeat takes 1 or more"),

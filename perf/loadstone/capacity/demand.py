@@ -5,12 +5,14 @@ It also parses how they are typed on the command line: every mistake is a Config
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable
 
 from msgspec import Struct
 
+from loadstone.config.parse import parse_fraction
 from loadstone.errors import ConfigError
 
 # Steps of the bisection for a load; each halves the error.
@@ -115,11 +117,10 @@ def parse_peak(text: str) -> float:
 
 def parse_headroom(text: str) -> float:
     """Parse the fraction of the capacity that is kept free: `20%` or `0.2`."""
-    form = "--headroom takes a share below 100% such as 20%"
-    match = re.fullmatch(rf"({_NUMBER})(%?)", text.strip())
-    if match is None or not 0 <= (value := float(match[1]) / (100 if match[2] else 1)) < 1:
-        raise ConfigError(f"{form}, not {text!r}")
-    return value
+    with contextlib.suppress(ValueError):
+        if (value := parse_fraction(text)) < 1:
+            return value
+    raise ConfigError(f"--headroom takes a fraction below 100% such as 20%, not {text!r}")
 
 
 def parse_growth(text: str) -> float:

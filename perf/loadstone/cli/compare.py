@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
+import contextlib
 from argparse import Namespace
 from pathlib import Path
 
 from loadstone.cli import score
 from loadstone.cli.run_flags import SUMMARY
+from loadstone.config.parse import parse_fraction
 from loadstone.errors import ConfigError
 from loadstone.report import output
 
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Compare and show the report. Return exit status 1 if a gate is missed, else 0."""
     from loadstone.compare import gates, load, page
     from loadstone.compare.verdicts import MARGIN
+    from loadstone.config import slo
     from loadstone.report import junit, markdown, terminal
 
     if of_evaluations(options):
@@ -63,8 +65,8 @@ def run(options: argparse.Namespace) -> int:
     window = flags.get("window", "whole")
     # Before the runs are read, so that a wrong name costs nothing.
     output.check_new(flags.get("junit"), "--junit")
-    conditions = [gate for text in flags.get("gates", ()) for gate in gates.parse(text)]
-    sides = load.read_sides([options.base, *options.new], window, flags.get("force", False))
+    conditions = [gate for text in flags.get("gates", ()) for gate in slo.parse(text, slo.GATE)]
+    sides = load.read_sides([options.base, *options.new], window, flags.get("force", False), conditions)
     comparison = load.compare_sides(sides, flags.get("margin", MARGIN), window)
     judged = gates.judge(conditions, comparison.against)
 
@@ -91,11 +93,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _margin(text: str) -> float:
-    """Parse a percentage and return it as a fraction."""
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*%", text)
-    if not match or not 0 < float(match[1]) < 100:
-        raise argparse.ArgumentTypeError(f"takes a percentage such as 5%, not {text!r}")
-    return float(match[1]) / 100
+    """Parse a fraction above 0 and below 1."""
+    with contextlib.suppress(ValueError):
+        if 0 < (margin := parse_fraction(text)) < 1:
+            return margin
+    raise argparse.ArgumentTypeError(f"takes a fraction such as 5% or 0.05, not {text!r}")
 
 
 def of_evaluations(options: Namespace) -> bool:

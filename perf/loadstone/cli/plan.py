@@ -89,7 +89,7 @@ def run(options: Namespace) -> int:
 def _requirements(options: Namespace) -> Requirements:
     """Return what the flags require. Raises ConfigError."""
     from loadstone.capacity import demand, plan
-    from loadstone.metrics import slo as objectives
+    from loadstone.config import slo as objectives
     from loadstone.sweep import folder
 
     flags = vars(options)
@@ -107,7 +107,7 @@ def _requirements(options: Namespace) -> Requirements:
     if spare < 0:
         raise ConfigError(f"--spare takes 0 or more replicas, not {spare}")
     return plan.Requirements(
-        objectives=objectives.with_errors(objectives.parse(str(slo), shares=True)),
+        objectives=objectives.with_errors(objectives.parse(str(slo), objectives.SLO)),
         demands=_demands(options),
         peak=demand.parse_peak(flags.get("peak", "1")),
         growth=demand.parse_growth(flags["growth"]) if "growth" in flags else 1.0,

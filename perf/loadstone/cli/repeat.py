@@ -62,9 +62,11 @@ def run(options: Namespace, config: Config, one: Callable[[Config], Result]) -> 
 def report(options: Namespace, path: Path) -> int:
     """Show the table of a folder of repeats, recomputed from their records. Return the exit status."""
     from loadstone.compare import repeat_runs
+    from loadstone.config.slo import parse_goodput
 
     form = _form(options)
-    goodput, tokenizer = dict(getattr(options, "goodput", [])), getattr(options, "tokenizer", None)
+    goodput = parse_goodput(options.goodput) if hasattr(options, "goodput") else {}
+    tokenizer = getattr(options, "tokenizer", None)
     repeats = repeat_runs.read(path, tokenizer, goodput)
     output.write(_render(repeats, path, form), getattr(options, "output", None))
     _for_ci(options, repeats, path)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadstone.cli import run_flags, score
-from loadstone.config.parse import parse_slo
 from loadstone.errors import ConfigError
 from loadstone.report.output import notice
 
@@ -38,7 +37,7 @@ def add(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--summary", action="store_true", help=run_flags.SUMMARY)
     parser.add_argument(
-        "--goodput", nargs="+", type=parse_slo, metavar="METRIC:TIME", help="objectives that a good request meets"
+        "--goodput", nargs="+", metavar="TERMS", help="objectives that a good request meets: 'ttft<200ms, tpot<50ms'"
     )
     parser.add_argument(
         "--tokenizer", metavar="PATH", help="tokenizer that counts tokens of saved texts where the server did not"
@@ -88,7 +87,10 @@ def exports() -> dict[str, str]:
 
 def _measures(options: Namespace) -> tuple[str | None, dict[str, float]]:
     """Return what a summary is recomputed with: the tokenizer, and the objectives in seconds by metric."""
-    return getattr(options, "tokenizer", None), dict(getattr(options, "goodput", []))
+    from loadstone.config.slo import parse_goodput
+
+    goodput = parse_goodput(options.goodput) if hasattr(options, "goodput") else {}
+    return getattr(options, "tokenizer", None), goodput
 
 
 def _one(options: Namespace) -> int:

@@ -17,7 +17,6 @@ from loadstone.cli.flag_types import (
     whole_number,
     workers,
 )
-from loadstone.config.parse import parse_slo
 
 # Sampling parameters that are sent as they are: the flag's name and the type of its value.
 _SAMPLING: dict[str, Callable[[str], float]] = {
@@ -370,9 +369,8 @@ def _results(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--goodput",
         nargs="+",
-        type=parse_slo,
-        metavar="METRIC:TIME",
-        help="objectives that a good request meets, such as ttft:200ms tpot:50ms latency:5s",
+        metavar="TERMS",
+        help="objectives that a good request meets, such as 'ttft<200ms, tpot<50ms' or ttft:200ms tpot:50ms",
     )
     results.add_argument(
         "--max-error-rate",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from loadstone.config import files
-from loadstone.config.parse import parse_slo
 from loadstone.config.providers import resolve
 from loadstone.config.schema import Config, from_mapping
 
@@ -28,15 +27,10 @@ def make_config(settings: Mapping[str, Any], file: str | None) -> Config:
 def merge_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the file, overridden by the flags, before they are checked."""
     flags = {name: value for name, value in options.items() if name not in RUN_ONLY}
-    for name in ("header", "goodput"):
-        if name in flags:
-            flags[name] = dict(flags[name])
+    if "header" in flags:
+        flags["header"] = dict(flags["header"])
     if len(flags.get("url", ())) == 1:
         flags["url"] = flags["url"][0]
     path = options.get("config")
-    if not path:
-        return flags
-    settings = {name.replace("-", "_"): value for name, value in files.read(Path(path)).items()}
-    if isinstance(settings.get("goodput"), list):
-        settings["goodput"] = dict(parse_slo(str(item)) for item in settings["goodput"])
-    return {**settings, **flags}
+    of_file = files.read(Path(path)) if path else {}
+    return {**{name.replace("-", "_"): value for name, value in of_file.items()}, **flags}

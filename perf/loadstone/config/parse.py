@@ -1,4 +1,4 @@
-"""Parse single values: times, SLOs, numbers of requests or seconds, weighted models. Pure."""
+"""Parse single values: times, fractions, numbers of requests or seconds, weighted models. Pure."""
 
 from __future__ import annotations
 
@@ -10,34 +10,26 @@ from loadstone.errors import ConfigError
 REPLAY = "replay"
 # Arrival processes of an open loop (schedule/arrivals.py).
 ARRIVALS = ("constant", "poisson", "gamma")
-# Forms of numbers and units of time, in seconds; a bare number is ms in an SLO.
-_DECIMAL = r"[0-9]+\.?[0-9]*|\.[0-9]+"
-_UNITS = {"": 1e-3, "ms": 1e-3, "us": 1e-6, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_SLO_NAMES = {"e2el": "latency"}
-SLOS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "packet_time")
-SLO_FORM = f"METRIC:TIME such as ttft:200ms or latency:5s ({', '.join(SLOS)})"
+# Form of a number, and the units of time with their seconds.
+DECIMAL = r"[0-9]+\.?[0-9]*|\.[0-9]+"
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _MIX = re.compile(r"[^,=]+=(\d+\.?\d*|\.\d+)(,[^,=]+=(\d+\.?\d*|\.\d+))+")
-
-
-def parse_slo(text: str) -> tuple[str, float]:
-    """Parse an SLO, `ttft:200ms` or `latency:5s`, to (metric, seconds). Raises UsageError.
-
-    A bare number is ms, and `e2el` is latency, as in vLLM.
-    """
-    name, _, limit = text.partition(":")
-    name = _SLO_NAMES.get(name, name)
-    match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|)", limit)
-    if name not in SLOS or not match or not float(match[1]):
-        raise ConfigError(f"--goodput takes {SLO_FORM}, not {text!r}")
-    return name, float(match[1]) * _UNITS[match[2]]
 
 
 def parse_seconds(text: str) -> float:
     """Parse `30`, `30s`, `500ms`, `2m` or `1h` to seconds; a bare number is seconds. Raises ValueError."""
-    match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|m|min|h|)", text)
+    match = re.fullmatch(rf"({DECIMAL})({'|'.join(SECONDS)}|)", text)
     if not match:
         raise ValueError(text)
-    return float(match[1]) * (_UNITS[match[2]] if match[2] else 1.0)
+    return float(match[1]) * (SECONDS[match[2]] if match[2] else 1.0)
+
+
+def parse_fraction(text: str) -> float:
+    """Parse `10%` or `0.1` to a fraction; the caller checks its bounds. Raises ValueError."""
+    match = re.fullmatch(rf"({DECIMAL})\s*(%?)", text.strip())
+    if not match:
+        raise ValueError(text)
+    return float(match[1]) / (100 if match[2] else 1)
 
 
 def parse_models(text: str) -> list[tuple[str | None, float]]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from loadstone.config.parse import ARRIVALS, REPLAY, SLO_FORM, SLOS, parse_count_or_time, parse_models, parse_seconds
+from loadstone.config.parse import ARRIVALS, REPLAY, parse_count_or_time, parse_models, parse_seconds
 from loadstone.config.redact import hide, hide_header, hide_in_template, hide_in_url
 from loadstone.errors import ConfigError
 
@@ -135,9 +135,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             value = getattr(self, name)
             if isinstance(value, int | float) and not (math.isfinite(value) and fits(value)):
                 raise ConfigError(f"--{flag(name)} takes {text}, not {value}")
-        for name, limit in self.goodput.items():
-            if name not in SLOS or not limit > 0:
-                raise ConfigError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s")
+        if self.goodput:
+            from loadstone.config.slo import check_goodput  # loaded only for runs that have objectives
+
+            check_goodput(self.goodput)
 
         # The settings of the arrivals have to fit together.
         if self.arrivals not in (None, REPLAY, *ARRIVALS):
@@ -297,6 +298,10 @@ def from_mapping(fields: Mapping[str, Any], where: str) -> Config:
         # Bytes that were not UTF-8 arrive as lone surrogates (PEP 383).
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise ConfigError(f"{where}: --{flag(name)} is not UTF-8: type it anew")
+    if isinstance(named.get("goodput"), str | list | dict):
+        from loadstone.config.slo import parse_goodput  # loaded only for runs that have objectives
+
+        named["goodput"] = parse_goodput(named["goodput"])
     try:
         timed = {name: parse_seconds(named[name]) for name in _TIMES if isinstance(named.get(name), str)}
     except ValueError as exc:

@@ -5,8 +5,8 @@ Everything that makes no sense together raises ConfigError, before anything is r
 
 from __future__ import annotations
 
+import contextlib
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.checks.resources import SPARE, open_files_advice
-from loadstone.config.parse import parse_count_or_time
+from loadstone.config import slo
+from loadstone.config.parse import parse_count_or_time, parse_fraction
 from loadstone.config.schema import Config, flag
 from loadstone.errors import ConfigError
 from loadstone.host.client_health import open_files
-from loadstone.metrics import slo
 from loadstone.sweep import grid, knee, strategies
 from loadstone.sweep.points import Grid
 from loadstone.sweep.run import Strategy, next_grid_run
@@ -76,9 +76,9 @@ def make_plan(given: Mapping[str, Any], config: Config, lists: Lists, path: Path
         knee_search = KneeSearch(field, bounds, others, given.get("repeat", 1))
         return SweepPlan(_grid(given, config, [*lists, field], rule), knee_search, knee_search=knee_search)
 
-    objectives = slo.with_errors(slo.parse(given["slo"], shares=True))
-    if any(one.metric == slo.ATTAINMENT for one in objectives) and not config.goodput:
-        raise ConfigError("--slo goodput>=99% needs --goodput: say what a request must meet, such as ttft:200ms")
+    objectives = slo.with_errors(slo.parse(given["slo"], slo.SLO))
+    if any(one.metric == slo.ATTAINMENT and not one.requests for one in objectives) and not config.goodput:
+        raise ConfigError("--slo goodput>=99% needs --goodput, or what a request must meet: goodput(ttft<200ms)>=99%")
     first = config.requests or strategies.FIRST
     requests, seconds = parse_count_or_time("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
     max_requests = requests or max(ProbeLimits().max_requests, first)
@@ -90,11 +90,10 @@ def make_plan(given: Mapping[str, Any], config: Config, lists: Lists, path: Path
 
 def parse_within(text: str) -> float:
     """Return the fraction typed as `5%` or `0.05`. Raise ConfigError."""
-    match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)(%?)", text)
-    value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-    if not 0 < value < 10:
-        raise ConfigError(f"--within takes a share such as 5% or 0.05, not {text!r}")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 < (value := parse_fraction(text)) < 10:
+            return value
+    raise ConfigError(f"--within takes a fraction such as 5% or 0.05, not {text!r}")
 
 
 def _grid_plan(given: Mapping[str, Any], config: Config, lists: Lists) -> SweepPlan:
