@@ -401,7 +401,8 @@ def test_goodput_of_a_plan_has_objectives_of_its_own(tmp_path: Path, capsys: pyt
     assert name in stack["sizes"][0]["figures"]
     assert command(path, "--slo", term, "--rate", "40") == 0
     assert "of 95%" in capsys.readouterr().out
-    assert command(path, "--slo", "goodput>=95%", "--rate", "40") == 1
+    assert command(path, "--slo", "goodput>=95%", "--rate", "40") == 2
+    assert "needs --goodput, or what a request must meet" in capsys.readouterr().err
 
 
 # the proof, in small: tests/bench/fleet.py has it at length

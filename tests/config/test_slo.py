@@ -194,7 +194,7 @@ def test_scores(text: str, wanted: tuple[Any, ...]) -> None:
         ("gsm >= 80%", "--gate takes a task or group of these evaluations (gsm8k, mmlu)"
          ", not 'gsm >= 80%': did you mean gsm8k?"),
         ("qps >= 1", "--gate takes a task or group of these evaluations (gsm8k, mmlu), not 'qps >= 1'"),
-        ("gsm8k >= 80", "--gate takes a score such as 80% or 0.8 for gsm8k, not above 100%, not 'gsm8k >= 80'"),
+        ("gsm8k >= 80", "--gate takes a score of gsm8k up to 100% such as 80% or 0.8, not 'gsm8k >= 80'"),
         ("gsm8k >= -1", "--gate takes a difference to the base in points, such as -1%, not 'gsm8k >= -1'"),
         ("gsm8k >= 5ms",
          "--gate takes TASK>=LIMIT such as 'gsm8k>=80%' or, against the base in points, 'gsm8k>=-1%'"

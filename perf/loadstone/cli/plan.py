@@ -139,6 +139,7 @@ def _demands(options: Namespace) -> tuple[Demand, ...]:
 def _stacks(options: Namespace, requirements: Requirements) -> list[PricedStack]:
     """Return a stack for each curve of each sweep, with the price and GPUs of that sweep."""
     from loadstone.capacity import curves, demand, from_sweep, plan
+    from loadstone.config.slo import check_goodput_given
     from loadstone.sweep import folder
 
     prices = _for_each_sweep(options, "price", demand.parse_prices)
@@ -146,6 +147,7 @@ def _stacks(options: Namespace, requirements: Requirements) -> list[PricedStack]
     stacks = []
     for path, price, count in zip(map(Path, options.sweeps), prices, gpus, strict=True):
         sweep = folder.read_sweep(path)
+        check_goodput_given(requirements.objectives, sweep.grid.config.get("goodput") or {})
         label = sweep.grid.label or path.resolve().name
         points = from_sweep.judge_points(path, sweep, requirements.objectives)
         stacks += [

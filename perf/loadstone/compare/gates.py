@@ -77,21 +77,32 @@ def _apply(gate: Objective, side: str, figures: Mapping[str, Figure]) -> GateRes
 
 
 def by_interval(
-    gate: Objective, side: str, name: str, value: float, interval: Interval | None, show: Callable[[float], str]
+    gate: Objective,
+    side: str,
+    name: str,
+    value: float,
+    interval: Interval | None,
+    show: Callable[[float], str],
+    sample: str = "requests or runs",
 ) -> GateResult:
-    """Return the result of a gate by the interval of its figure. `show`: formats a value of the figure."""
+    """Return the result of a gate by the interval of its figure.
+
+    show: formats a value of the figure
+    sample: what there must be more of for a narrower interval
+    """
     if interval is None:
-        why = f"{name} is {show(value)}; too few requests for an interval"
+        why = f"{name} is {show(value)}; too few {sample} for an interval"
         return GateResult(gate.text, side, "unresolved", why)
     status = slo.judge(slo.Estimate(value, *interval), gate)
     ends = " to ".join(map(show, interval))
-    return GateResult(gate.text, side, status, f"{name} is {show(value)} (95 % interval {ends}): {_REASONS[status]}")
+    reason = _REASONS[status].format(sample)
+    return GateResult(gate.text, side, status, f"{name} is {show(value)} (95 % interval {ends}): {reason}")
 
 
 _REASONS: dict[Outcome, str] = {
     "met": "all of it is within the gate",
     "missed": "none of it is within the gate",
-    "unresolved": "the limit lies inside it; more requests or runs would decide",
+    "unresolved": "the limit lies inside it; more {} would decide",
 }
 
 

@@ -158,6 +158,12 @@ def with_errors(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
     return (*objectives,) if named else (*objectives, Objective("error_rate", "", ERRORS))
 
 
+def check_goodput_given(objectives: Sequence[Objective], goodput: Mapping[str, float]) -> None:
+    """Raise ConfigError if an objective is on --goodput, and the run has none."""
+    if not goodput and any(one.metric == ATTAINMENT and not one.requests for one in objectives):
+        raise ConfigError("--slo goodput>=99% needs --goodput, or what a request must meet: goodput(ttft<200ms)>=99%")
+
+
 def format_value(metric: str, value: float | None) -> str:
     """Format a value in the unit of a metric: fractions in percent, times in ms or s; `-` for None."""
     unit = METRICS.get(metric, ("share",))[0]
@@ -279,7 +285,7 @@ def _score_term(term: re.Match[str], flag: str, scores: Collection[str]) -> Obje
         raise _error(flag, "a difference to the base in points, such as -1%", text)
     limit = number * UNITS["share"][typed]
     if limit > 1:
-        raise _error(flag, f"a score such as 80% or 0.8 for {name}, not above 100%", text)
+        raise _error(flag, f"a score of {name} up to 100% such as 80% or 0.8", text)
     signed = -limit if term["sign"] == "-" else limit
     figure = term["name"][len(name) + 1 :]
     return Objective(name, figure, signed, term["sense"] in _AT_LEAST, bool(term["sign"]), text=text)

@@ -77,8 +77,7 @@ def make_plan(given: Mapping[str, Any], config: Config, lists: Lists, path: Path
         return SweepPlan(_grid(given, config, [*lists, field], rule), knee_search, knee_search=knee_search)
 
     objectives = slo.with_errors(slo.parse(given["slo"], slo.SLO))
-    if any(one.metric == slo.ATTAINMENT and not one.requests for one in objectives) and not config.goodput:
-        raise ConfigError("--slo goodput>=99% needs --goodput, or what a request must meet: goodput(ttft<200ms)>=99%")
+    slo.check_goodput_given(objectives, config.goodput)
     first = config.requests or strategies.FIRST
     requests, seconds = parse_count_or_time("probe-max", given["probe_max"]) if "probe_max" in given else (0, 0.0)
     max_requests = requests or max(ProbeLimits().max_requests, first)
