@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from loadstone.compare import estimate, verdicts
 from loadstone.config.load import load_config
 from loadstone.config.schema import Config, from_mapping
 from loadstone.config.slo import (
+    ALIASES,
     ERRORS,
     GATE,
     GOODPUT,
@@ -26,6 +28,7 @@ from loadstone.config.slo import (
 )
 from loadstone.errors import ConfigError, UsageError
 from loadstone.metrics.request_slo import VALUES
+from support.paths import ROOT
 
 GOOD = {"ttft": 0.2, "tpot": 0.05}
 
@@ -260,6 +263,18 @@ def test_the_table_of_names_is_that_of_the_code() -> None:
     assert gated == {name.partition(".")[0] for name in verdicts.figure_names()}
     whole = {name for name in gated if METRICS[name][0] in WHOLE}
     assert whole == set(estimate.RATES)
+
+
+def test_the_page_about_objectives_has_all_names_with_their_flags() -> None:
+    rows = [line.split("|") for line in (ROOT / "docs" / "objectives.md").read_text("utf-8").splitlines()
+            if line.startswith("| `") and line.count("|") == 7]  # fmt: skip
+    names = {name: row for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+    assert set(names) == set(METRICS) - {"attainment"}
+    for name, row in names.items():
+        flags = {*METRICS[name][1], *(METRICS["attainment"][1] if name == "goodput" else ())}
+        assert [bool(cell.strip()) for cell in row[4:7]] == [flag in flags for flag in (GOODPUT, SLO, GATE)], name
+        aliases = {alias for alias, metric in ALIASES.items() if metric == name}
+        assert set(re.findall(r"`(\w+)`", row[2])) - {"attainment"} == aliases
 
 
 def test_words() -> None:
