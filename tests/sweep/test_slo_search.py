@@ -361,6 +361,17 @@ def test_goodput_has_objectives_of_its_own(tmp_path: Path) -> None:
     assert (0 < own.value < 1, whole.value) == (True, 0.0)
 
 
+def test_goodput_that_is_unknown_has_no_value(tmp_path: Path) -> None:
+    """Whether a request met an objective is unknown for some: that of --goodput does not stand in for it."""
+    run(tmp_path, rate=50.0, requests=200, goodput={"latency": 60.0})
+    summary, columns = results.read_summary_and_columns(tmp_path / "run")
+    columns.requests.output_tokens[:] = np.nan
+    objectives = parse("goodput(tpot<9s)>=9%")
+    evidence = slo_probe.read_evidence(columns, summary, objectives)
+    (found,) = slo_probe.judge_load(50.0, [evidence], objectives, looks=1).looks
+    assert (found.call, found.value, found.objective) == ("unresolved", None, "goodput(tpot<9000ms) >= 9%")
+
+
 def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
     """Where all of it was reasoning, time to the first answer is not known, which is not the same as short."""
     run(tmp_path, rate=50.0, requests=200, goodput={"ttfat": 1.0})
@@ -384,9 +395,11 @@ def simulated_search(path: Path, seed: int = 1, **given: object) -> strategies.S
 TRUE = 77.6
 
 
-def test_a_search_of_the_simulated_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("slo", ["ttft.p90<60ms", "goodput(ttft<60ms)>=90%"])
+def test_a_search_of_the_simulated_server(tmp_path: Path, slo: str) -> None:
     """The small form of tests/bench/search.py."""
-    found = simulated_search(tmp_path / "search", probe_max="800", within="25%")
+    found = simulated_search(tmp_path / "search", slo=slo, probe_max="800", within="25%")
+    assert found.objectives[1] == "error_rate < 1%"
     (outcome,) = found.outcomes
     assert outcome.answer.low is not None
     assert outcome.answer.high is not None

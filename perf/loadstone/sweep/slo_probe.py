@@ -282,7 +282,8 @@ def _judge_objective(objective: Objective, tallies: Sequence[Tally], risk: float
     judgements = [tally.judgement for tally in tallies if tally.judgement is not None]
     if judgements or not count:
         call = judgements[-1] if judgements else "unresolved"
-        return ObjectiveResult(str(objective), call, tallies[-1].value, None, None, objective.limit, share=False)
+        value = None if objective.metric == ATTAINMENT else tallies[-1].value
+        return ObjectiveResult(str(objective), call, value, None, None, objective.limit, share=False)
 
     # A mean over all requests.
     value = sum(tally.value * tally.count for tally in counted) / count
