@@ -74,6 +74,11 @@ def test_a_limit_itself_is_met() -> None:
     assert [gate.status for gate in judge(parse("ttft.p99 < +5%, ttft.p99 >= +0%"), [side])] == ["met", "met"]
 
 
-def test_goodput_without_objectives_says_what_is_missing() -> None:
+def test_goodput_that_is_unknown_says_what_is_missing() -> None:
+    (own,) = judge(parse("goodput(ttft<1s, tpot<1s) >= 9%"), [SideComparison("new", "same", [])])
+    assert own.reason == (
+        "goodput(ttft<1000ms, tpot<1000ms) is unknown: some response has no ttft or no tpot, or there are too few"
+        " requests"
+    )
     (found,) = judge(parse("goodput >= 99%"), [SideComparison("new", "same", [])])
-    assert (found.status, "it needs --goodput in the run" in found.reason) == ("missed", True)
+    assert (found.status, "it needs --goodput in every run" in found.reason) == ("missed", True)

@@ -67,8 +67,11 @@ def _apply(gate: Objective, side: str, figures: Mapping[str, Figure]) -> GateRes
     value = None if figure is None else figure.change if gate.relative else figure.new
     if figure is None or value is None:
         reason = "was not measured, or of too few requests"
-        if gate.metric == ATTAINMENT and not gate.requests:
-            reason += "; it needs --goodput in the run, or what a request must meet: goodput(ttft<200ms) >= 99%"
+        if gate.requests:
+            reason = f"is unknown: some response has no {' or no '.join(gate.requests)}, or there are too few requests"
+        elif gate.metric == ATTAINMENT:
+            reason = "is unknown: it needs --goodput in every run and responses with these metrics, or a term that"
+            reason += " names what a request must meet: goodput(ttft<200ms) >= 99%"
         if figure is not None and figure.new is not None:
             reason = "has no change: " + ("base has none" if figure.base is None else "it is 0 on one side")
         return GateResult(gate.text, side, "missed", f"{name} {reason}")
