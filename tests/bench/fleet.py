@@ -23,7 +23,8 @@ from loadstone.capacity.curves import Curve, build_curves
 from loadstone.capacity.demand import Demand
 from loadstone.capacity.plan import FleetSize, PricedStack, Requirements
 from loadstone.capacity.replica import Capacity, CapacityModel, find_capacity
-from loadstone.metrics.slo import Objective, estimate, parse
+from loadstone.config.slo import Objective, parse
+from loadstone.metrics.slo import estimate
 from loadstone.summary import Summary
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
 from loadstone.sweep.slo_probe import read_evidence
@@ -38,7 +39,7 @@ CLIENTS = (1, 2, 4, 8, 12, 16, 18, 20, 24, 32)
 
 
 def main(seeds: int) -> int:
-    objectives = parse(SLO)
+    objectives = parse(SLO, "--slo")
     tally = {"sizes": 0, "meet": 0, "told to miss": 0, "miss": 0}
     print("seed  capacity        demand                        replicas  ttft.p95 ms  one fewer: told, ttft.p95 ms")
     for seed in range(seeds):

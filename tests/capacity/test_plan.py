@@ -20,9 +20,10 @@ from loadstone.capacity.demand import Demand
 from loadstone.capacity.plan import FleetSize, Plan, PricedStack, Requirements
 from loadstone.capacity.replica import find_capacity
 from loadstone.cli import main
+from loadstone.config import slo
 from loadstone.errors import UsageError
-from loadstone.metrics.slo import estimate, parse
-from loadstone.records import to_line
+from loadstone.metrics.slo import estimate
+from loadstone.records import Record, to_line
 from loadstone.report import html, markdown, terminal
 from loadstone.report.page import Chart, Table
 from loadstone.sweep import folder as sweeps
@@ -347,7 +348,7 @@ def test_nobody_can_is_a_failed_check(folder: Path, capsys: pytest.CaptureFixtur
         (("--slo", SEEN, "--rate", "4", "--spare", "-1"), "--spare takes 0 or more, not -1"),
         (("--slo", SEEN, "--rate", "4", "--price", "0"), "--price takes a number above 0"),
         (("--slo", SEEN, "--rate", "4", "--price", "1,2"), "--price takes one value, or one for each of the 1 sweeps"),
-        (("--slo", "fast", "--rate", "4"), "--slo takes METRIC.FIGURE<TIME"),
+        (("--slo", "fast", "--rate", "4"), "--slo takes METRIC.STATISTIC<LIMIT"),
     ],
 )
 def test_mistakes(folder: Path, words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -370,21 +371,23 @@ def test_no_sweep_and_the_same_twice(folder: Path, tmp_path: Path, capsys: pytes
     assert "has 1 usable point" in capsys.readouterr().err
 
 
+def _served(rate: float) -> list[Record]:
+    """Return the records of 420 requests at a rate."""
+    arrivals = zip(fleet_simulation.poisson(rate, 420, 1), fleet_simulation.lengths(420, 1), strict=True)
+    return list(fleet_simulation.serve(fleet_simulation.SMALL, list(arrivals)))
+
+
 def test_records_tell_more_than_summaries(tmp_path: Path) -> None:
     """420 requests are too few for an interval of p99, and enough to see that none of them was slow."""
-    objectives = parse("ttft.p99<60ms")
-    sizes = {
-        rate: list(zip(fleet_simulation.poisson(rate, 420, 1), fleet_simulation.lengths(420, 1), strict=True))
-        for rate in (5, 10, 70)
-    }
-    records = {rate: fleet_simulation.serve(fleet_simulation.SMALL, arrivals) for rate, arrivals in sizes.items()}
+    objectives = slo.parse("ttft.p99<60ms", slo.SLO)
+    records = {rate: _served(rate) for rate in (5, 10, 70)}
     runs = {f"rate-{rate}": [fleet_simulation.summary(found, rate=rate)] for rate, found in records.items()}
     path = fleet_simulation.save(tmp_path / "short", runs)
     assert from_sweep.judge_points(path, sweeps.read_sweep(path), objectives) == {}
     for rate, found in records.items():
         (path / f"rate-{rate}" / "0" / "records.jsonl").write_bytes(b"".join(map(to_line, found)))
     called = from_sweep.judge_points(path, sweeps.read_sweep(path), objectives)
-    assert [called[f"rate-{rate}"]["ttft.p99"] for rate in (5, 10, 70)] == ["met", "met", "missed"]
+    assert [called[f"rate-{rate}"].called["ttft.p99"] for rate in (5, 10, 70)] == ["met", "met", "missed"]
     read = sweeps.read_sweep(path)
     assert find_capacity(build_curves(read, "short", objectives)[0], objectives).low is None
     assert find_capacity(build_curves(read, "short", objectives, called)[0], objectives).low == 10
@@ -392,11 +395,33 @@ def test_records_tell_more_than_summaries(tmp_path: Path) -> None:
     assert "take 4 replicas" in (tmp_path / "plan.txt").read_text("utf-8")
 
 
+def test_goodput_of_a_plan_has_objectives_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sweep has no --goodput; its records say how many requests met what the term names."""
+    records = {rate: _served(rate) for rate in (5, 10, 70)}
+    runs = {f"rate-{rate}": [fleet_simulation.summary(found, rate=rate)] for rate, found in records.items()}
+    path = fleet_simulation.save(tmp_path / "good", runs)
+    for rate, found in records.items():
+        (path / f"rate-{rate}" / "0" / "records.jsonl").write_bytes(b"".join(map(to_line, found)))
+    term = "goodput(ttft<60ms, tpot<1s)>=95%"
+    assert command(path, "--slo", term, "--rate", "40", "--as", "json") == 0
+    stack = json.loads(capsys.readouterr().out)["stacks"][0]
+    assert stack["capacity"]["low"] == 10
+    name = "goodput(ttft<60ms, tpot<1000ms)"
+    low, _, high = (spot["figures"][name] for spot in stack["curve"]["spots"])
+    assert low["value"] > 0.95 > high["value"]
+    assert low["low"] < low["value"] <= low["high"] <= 1
+    assert name in stack["sizes"][0]["figures"]
+    assert command(path, "--slo", term, "--rate", "40") == 0
+    assert "of 95%" in capsys.readouterr().out
+    assert command(path, "--slo", "goodput>=95%", "--rate", "40") == 2
+    assert "needs --goodput, or what a request must meet" in capsys.readouterr().err
+
+
 # the proof, in small: tests/bench/fleet.py has it at length
 
 
 def test_a_planned_fleet_meets_the_objectives_and_one_replica_fewer_does_not() -> None:
-    objectives = parse(SEEN)
+    objectives = slo.parse(SEEN, slo.SLO)
     found = fleet_simulation.refined(fleet_simulation.SMALL, (20.0, 40.0, 60.0), SEEN, 2000, seed=1, narrow=1.2)
     rate = 1.9 * (find_capacity(found, objectives).low or 0.0)
     (size,) = (

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from loadstone.capacity import queueing
-from loadstone.capacity.curves import build_curves
+from loadstone.capacity.curves import PointJudgement, build_curves
 from loadstone.capacity.replica import CapacityModel, find_capacity, isotonic
+from loadstone.config.slo import SLO as SLO_FLAG
+from loadstone.config.slo import parse, with_errors
 from loadstone.errors import UsageError
-from loadstone.metrics.slo import Estimate, parse, with_errors
+from loadstone.metrics.slo import Estimate
 from loadstone.summary import Metric, Summary
 from loadstone.sweep.points import MeasuredPoint
 from support.sweeps import SLO, at, busy, curve, run, sweep
@@ -129,7 +131,7 @@ def test_too_few_requests_are_a_reason_of_their_own() -> None:
         "no load is certainly met, even at the lowest load, 10/s: ttft.p95 20 ms of 100 ms, undecided"
     )
     assert found.reason.endswith("measure more requests a point")
-    never = with_errors(parse("tpot.p99<1s"))
+    never = with_errors(parse("tpot.p99<1s", SLO_FLAG))
     found = find_capacity(build_curves(sweep(at(1, 0.1), at(2, 0.1)), "s", never)[0], never)
     assert "tpot.p99 unknown after 1,000 requests" in found.reason
     assert found.reason.endswith("or choose a lower percentile")
@@ -170,7 +172,8 @@ def test_the_server_may_tell_what_its_limit_is() -> None:
 
 def test_who_knows_every_request_is_believed() -> None:
     points = sweep(at(10, 0.02, half=None), at(20, 0.03, half=None), at(30, 0.04, half=None))
-    calls = {"rate-10": {"ttft.p95": "met"}, "rate-20": {"ttft.p95": "met"}, "rate-30": {"ttft.p95": "missed"}}
+    calls = {f"rate-{rate}": PointJudgement({"ttft.p95": called})
+             for rate, called in ((10, "met"), (20, "met"), (30, "missed"))}  # fmt: skip
     found = find_capacity(build_curves(points, "s", SLO, calls)[0], SLO)  # type: ignore[arg-type]
     assert (found.low, found.high) == (20, 30)
 

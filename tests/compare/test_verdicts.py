@@ -270,12 +270,34 @@ def test_gates_as_junit_and_in_the_summary_of_a_job(
     assert "gates.xml exists" in refused(capsys, "compare", "base", "slower", *gates)
 
 
+def test_gates_on_requests_that_meet_objectives_of_their_own(capsys: Capture) -> None:
+    """Neither run has --goodput: the terms say what a request must meet. None meets a TTFT of 1 us."""
+    gates = "goodput(ttft<60s, latency:5m) >= 80%, goodput(ttft<1us)>=30%, goodput(ttft<60s) >= 0.01/s, goodput>=9%"
+    done = loadstone(capsys, "compare", "base", "again", "--gate", gates, "--as", "json")
+    found = json.loads(done.out)
+    assert done.status == 1
+    assert [gate["status"] for gate in found["gates"]] == ["met", "missed", "met", "missed"]
+    assert "(95 % interval" in found["gates"][0]["reason"]
+    assert "needs --goodput" in found["gates"][3]["reason"]
+    figures = {figure["name"]: figure for figure in found["against"][0]["figures"]}
+    fraction = figures["goodput(ttft<60000ms, latency<300000ms)"]
+    assert (fraction["new"], fraction["unit"], fraction["new_interval"][1]) == (1.0, "share", 1.0)
+    assert figures["goodput(ttft<60000ms)/s"]["new"] == figures["qps"]["new"]
+    assert "goodput(ttft<60000ms)/s" in ok(
+        loadstone(capsys, "compare", "base", "again", "--gate", "goodput(ttft<60s) >= 0.01/s")
+    )
+
+
 # What is refused
 
 
 def test_bad_words_are_refused_before_anything_is_read(capsys: Capture) -> None:
-    assert "METRIC[.STAT] <= LIMIT" in refused(capsys, "compare", "nowhere", "there", "--gate", "fast please")
-    assert "takes a percentage such as 5%" in refused(capsys, "compare", "base", "again", "--margin", "0.05")
+    assert "--gate takes METRIC.STATISTIC<=LIMIT" in refused(
+        capsys, "compare", "nowhere", "there", "--gate", "fast please"
+    )
+    assert "takes a fraction such as 5% or 0.05, not '5'" in refused(
+        capsys, "compare", "base", "again", "--margin", "5"
+    )
     assert "required: NEW" in refused(capsys, "compare", "base")
 
 

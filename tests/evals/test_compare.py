@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from loadstone.evals.output.lm_eval_samples import EvalMetadata
 from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.report.page import Prose
 from loadstone.samples import Estimate
+from loadstone.tasks.spec import Group
 from support.eval_items import SUMS, said
 
 TIME = "2026-11-20T15-22-49.651747"
@@ -94,12 +96,15 @@ def test_parts_and_clusters_have_students_interval() -> None:
     assert paired_test.difference([], []) is None
 
 
-def evaluated(folder: Path, answers: dict[int, str | None], model: str = "m") -> Path:
-    parts = [said(text, doc_id=number, answer=4 + number * 0) for number, text in answers.items()]
-    setup = TaskSetup(task=SUMS, mode="generation")
-    results.write_results(
-        run_folder.RunFolder(folder), EvalMetadata(model=model, began=0, took=0), [(setup, parts)], [], TIME
-    )
+def evaluated(folder: Path, answers: dict[int, str | None], model: str = "m", *more: str) -> Path:
+    """Write an evaluation of `sums`. more: further tasks with the same answers, in a group `maths` with it."""
+    tasks = []
+    for name in (SUMS.name, *more):
+        parts = [replace(said(text, doc_id=number, answer=4), task=name) for number, text in answers.items()]
+        tasks.append((TaskSetup(task=replace(SUMS, name=name), mode="generation"), parts))
+    groups = [Group(name="maths", title="Maths", tasks=(SUMS.name, *more))] if more else []
+    metadata = EvalMetadata(model=model, began=0, took=0)
+    results.write_results(run_folder.RunFolder(folder), metadata, tasks, groups, TIME)
     return folder
 
 
@@ -125,8 +130,8 @@ def test_compare_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "run").mkdir()
     assert main(["compare", str(base), str(tmp_path / "run")]) == 2
     assert "give two evaluations, or runs" in capsys.readouterr().err
-    assert main(["compare", str(base), str(new), "--gate", "qps >= 1"]) == 2
-    assert "--gate is for runs, not for evaluations" in capsys.readouterr().err
+    assert main(["compare", str(base), str(new), "--window", "steady"]) == 2
+    assert "--window is for runs, not for evaluations" in capsys.readouterr().err
 
 
 def test_other_prompts_and_metrics_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,3 +181,92 @@ def test_many_tasks_with_one_fault_are_named_in_one_sentence() -> None:
             if isinstance(block, Prose)]  # fmt: skip
     assert len(told) == 1
     assert told[0].endswith("t1 (1 items); t2 (2 items); t3 (3 items); t4 (4 items); t5 (5 items); and 54 more tasks.")
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[str, str]:
+    """Of 200 items the base has 100 right, and the new side 90 of these and 80 others: 85 %, 35 points more."""
+    old = {number: "4" if number < 100 else "5" for number in range(200)}
+    new = {number: "4" if 10 <= number < 180 else "5" for number in range(200)}
+    return str(evaluated(tmp_path / "old", old, "old", "more")), str(evaluated(tmp_path / "new", new, "new", "more"))
+
+
+@pytest.mark.parametrize(
+    ("gate", "status", "reason"),
+    [
+        ("sums >= 75%", "met", "sums is 85.00 % (95 % interval 79.39 % to 89.29 %): all of it is within the gate"),
+        ("sums >= 95%", "missed", "none of it is within the gate"),
+        ("sums >= 0.86", "unresolved", "the limit lies inside it; more items would decide"),
+        ("sums >= -1%", "met", "sums is +35.00 points (95 % interval +26.70 points to +42.62"),
+        ("sums <= +1%", "missed", "none of it is within the gate"),
+        ("sums >= +35%", "unresolved", "more items would decide"),
+        ("sums.exact_match >= 75%", "met", "sums.exact_match is 85.00 %"),
+        ("sums.exact_match >= -1%", "met", "sums.exact_match is +35.00 points"),
+        ("maths >= 80%", "met", "maths is 85.00 % (95 % interval 81."),
+        ("maths >= -1%", "met", "maths is +35.00 points (95 % interval +29."),
+        ("maths.exact_match >= 80%", "met", "maths.exact_match is 85.00 %"),
+    ],
+)
+def test_gates_of_evaluations(
+    sides: tuple[str, str], gate: str, status: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    junit = tmp_path / "gates.xml"
+    code = main(["compare", *sides, "--gate", gate, "--as", "json", "--junit", str(junit)])
+    (found,) = json.loads(capsys.readouterr().out)["gates"]
+    assert (found["name"], found["side"], found["status"]) == (gate, sides[1], status)
+    assert reason in found["reason"]
+    assert code == (1 if status == "missed" else 0)
+    (case,) = ElementTree.parse(junit).getroot().iter("testcase")
+    elements = {"met": "system-out", "missed": "failure", "unresolved": "skipped"}
+    assert (case.get("name"), [part.tag for part in case]) == (gate, [elements[status]])
+
+
+def test_gates_are_on_the_page_and_decide_the_exit_status(
+    sides: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gates = ("--gate", "sums >= 75%, sums >= +50%", "--gate", "more >= 86%")
+    for view in ("text", "md", "html"):
+        assert main(["compare", *sides, *gates, "--as", view]) == 1
+        captured = capsys.readouterr()
+        assert "1 of 3 gates missed: sums >= +50%" in captured.out.replace("&gt;", ">").replace("\\", "")
+        assert "more items would decide" in " ".join(captured.out.split())
+        assert captured.err.startswith("loadstone: gate missed: sums >= +50%: sums is +35.00 points")
+        assert captured.err.count("\n") == 1
+    assert main(["compare", *sides, "--gate", "more >= 86%"]) == 0
+    assert main(["compare", *sides, "--gate", "more >= 86%", "--gate-strict"]) == 1
+    assert "gate unresolved: more >= 86%" in capsys.readouterr().err
+
+
+def test_a_score_of_one_side_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of lm-eval's files, which report no scores, the items are counted; a failed one is not right."""
+    base = evaluated(tmp_path / "a", dict.fromkeys(range(40), "4"))
+    new = evaluated(tmp_path / "b", {**dict.fromkeys(range(38), "4"), 38: None, 39: "5"}, "m", "more")
+    (file,) = new.glob("results_*.json")
+    content = json.loads(file.read_text())
+    del content["loadstone"]
+    file.write_text(json.dumps(content))
+    gates = "sums >= 80%, more >= 80%, more >= -1%"
+    assert main(["compare", str(base), str(new), "--gate", gates, "--as", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)["gates"]
+    assert [gate["status"] for gate in found] == ["met", "met", "missed"]
+    assert found[0]["reason"].startswith("sums is 95.00 % (95 % interval 83.")
+    assert found[2]["reason"] == "more has no item that both sides answered"
+    assert main(["compare", str(new), str(base), "--gate", "more >= 80%", "--as", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["gates"][0]["reason"] == "more was not measured on the new side"
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        ("summs >= 80%", "takes a task or group of these evaluations (more, sums, maths), not 'summs >= 80%': did you"),
+        ("qps >= 1", "takes a task or group of these evaluations (more, sums, maths), not 'qps >= 1'\n"),
+        ("sums.exact >= 1%", "takes a metric of sums (exact_match), not 'sums.exact >= 1%': did you mean exact_match?"),
+        ("maths.acc >= 1%", "takes a metric of maths (exact_match), not 'maths.acc >= 1%'\n"),
+        ("sums >= 80", "takes a score of sums up to 100% such as 80% or 0.8, not 'sums >= 80'\n"),
+    ],
+)
+def test_gates_of_evaluations_that_are_refused(
+    sides: tuple[str, str], gate: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *sides, "--gate", gate]) == 2
+    assert f"loadstone: --gate {message}" in capsys.readouterr().err

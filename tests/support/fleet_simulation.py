@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 
 from loadstone.capacity import from_sweep
-from loadstone.capacity.curves import Curve, build_curves
+from loadstone.capacity.curves import Curve, PointJudgement, build_curves
 from loadstone.capacity.replica import find_capacity
 from loadstone.metrics.columns import Columns, build
-from loadstone.metrics.slo import Outcome, parse
+from loadstone.metrics.slo import parse
 from loadstone.records import Pieces, Record, Usage
 from loadstone.results import measure_columns
 from loadstone.schedule.arrivals import ArrivalProcess
@@ -189,9 +189,9 @@ def crowd(profile: Profile, replicas: int, users: int, think: float, count: int,
 def refined(profile: Profile, rates: Sequence[float], slo: str, count: int, seed: int, narrow: float) -> Curve:
     """A sweep over `rates`, and then between the highest that meets the objectives and the lowest that misses them,
     until these are a factor of `narrow` apart or no probe between them is told."""
-    held = parse(slo)
+    held = parse(slo, "--slo")
     points: dict[float, MeasuredPoint] = {}
-    called: dict[str, dict[str, Outcome]] = {}
+    called: dict[str, PointJudgement] = {}
 
     def probe(rate: float) -> None:
         found, columns = measured(_at_rate(profile, rate, count, seed * 1000 + len(points)), rate=rate)

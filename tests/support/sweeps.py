@@ -7,13 +7,13 @@ from typing import Any
 
 from loadstone.capacity.curves import Curve, build_curves
 from loadstone.config.schema import Config
-from loadstone.metrics.slo import parse, with_errors
+from loadstone.metrics.slo import slo
 from loadstone.summary import Counts, Doubt, Metric, Status, Summary, Verdict
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
 from loadstone.sweep.settings import SweepConfig
 from support.records import run_info
 
-SLO = with_errors(parse("ttft.p95<100ms"))
+SLO = slo.with_errors(slo.parse("ttft.p95<100ms", slo.SLO))
 
 
 def run(

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from loadstone import results
+from loadstone.config import slo as grammar
 from loadstone.config.schema import Config
+from loadstone.config.slo import Objective
 from loadstone.errors import UsageError
-from loadstone.metrics.slo import Outcome, parse
+from loadstone.metrics.slo import Outcome
 from loadstone.stats import distributions
 from loadstone.sweep import plan, slo_probe, slo_search, strategies
 from loadstone.sweep.run import SweepRun
@@ -167,6 +169,10 @@ def test_a_share_is_wrongly_called_no_more_often_than_the_risk_says() -> None:
     assert below <= 0.025 * 4000 * 1.3
 
 
+def parse(text: str) -> tuple[Objective, ...]:
+    return grammar.parse(text, grammar.SLO)
+
+
 P99 = parse("ttft.p99<100ms")
 
 
@@ -309,7 +315,7 @@ def test_evidence_names_what_the_client_did(tmp_path: Path) -> None:
 
 def run(path: Path, **settings: object) -> slo_probe.Evidence:
     """Evidence of a run in virtual time."""
-    slo = parse(str(settings.pop("slo", "ttft.p99<200ms error_rate<1% ttft.mean<100ms")), shares=True)
+    slo = parse(str(settings.pop("slo", "ttft.p99<200ms error_rate<1% ttft.mean<100ms")))
     config = dataclasses.replace(Config(url="http://x", output=str(path / "run"), dataset="random"), **settings)
     virtual_server.go()(config)
     summary, columns = results.read_summary_and_columns(path / "run")
@@ -346,7 +352,28 @@ def test_goodput_is_judged_by_single_requests(tmp_path: Path) -> None:
     (wrong,) = found.tallies
     summary, _ = results.read_summary_and_columns(tmp_path / "run")
     assert wrong.value == pytest.approx(1 - (summary.rates["attainment"] or 0))
-    assert slo_probe.allowed_fraction(parse("goodput>=99%", shares=True)[0]) == pytest.approx(0.01)
+    assert slo_probe.allowed_fraction(parse("goodput>=99%")[0]) == pytest.approx(0.01)
+
+
+def test_goodput_has_objectives_of_its_own(tmp_path: Path) -> None:
+    """--goodput of the run, which every request meets, does not count."""
+    goodput = {"latency": 60.0}
+    found = run(tmp_path, rate=50.0, requests=500, goodput=goodput, slo="goodput(ttft<30ms)>=99% goodput>=99%")
+    summary = results.read_summary(tmp_path / "run", goodput={"ttft": 0.03})
+    own, whole = found.tallies
+    assert own.value == pytest.approx(1 - (summary.rates["attainment"] or 0))
+    assert (0 < own.value < 1, whole.value) == (True, 0.0)
+
+
+def test_goodput_that_is_unknown_has_no_value(tmp_path: Path) -> None:
+    """Whether a request met an objective is unknown for some: that of --goodput does not stand in for it."""
+    run(tmp_path, rate=50.0, requests=200, goodput={"latency": 60.0})
+    summary, columns = results.read_summary_and_columns(tmp_path / "run")
+    columns.requests.output_tokens[:] = np.nan
+    objectives = parse("goodput(tpot<9s)>=9%")
+    evidence = slo_probe.read_evidence(columns, summary, objectives)
+    (found,) = slo_probe.judge_load(50.0, [evidence], objectives, looks=1).looks
+    assert (found.call, found.value, found.objective) == ("unresolved", None, "goodput(tpot<9000ms) >= 9%")
 
 
 def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
@@ -354,7 +381,7 @@ def test_an_answer_that_never_came_is_no_goodput(tmp_path: Path) -> None:
     run(tmp_path, rate=50.0, requests=200, goodput={"ttfat": 1.0})
     summary, columns = results.read_summary_and_columns(tmp_path / "run")
     columns.requests.first_answer[:] = np.nan
-    (found,) = slo_probe.read_evidence(columns, summary, parse("goodput>=99%", shares=True)).tallies
+    (found,) = slo_probe.read_evidence(columns, summary, parse("goodput>=99%")).tallies
     assert found.value == 1.0
 
 
@@ -372,9 +399,11 @@ def simulated_search(path: Path, seed: int = 1, **given: Any) -> strategies.Sear
 TRUE = 77.6
 
 
-def test_a_search_of_the_simulated_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("slo", ["ttft.p90<60ms", "goodput(ttft<60ms)>=90%"])
+def test_a_search_of_the_simulated_server(tmp_path: Path, slo: str) -> None:
     """The small form of tests/bench/search.py."""
-    found = simulated_search(tmp_path / "search", probe_max=800, within=0.25)
+    found = simulated_search(tmp_path / "search", slo=slo, probe_max=800, within=0.25)
+    assert found.objectives[1] == "error_rate < 1%"
     (outcome,) = found.outcomes
     assert outcome.answer.low is not None
     assert outcome.answer.high is not None
@@ -388,7 +417,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"slo": "ttft.p99<1s", "repeat": 3}, {}, "--slo and --repeat exclude each other"),
     ({"slo": "ttft.p99<1s", "search": "concurrency"}, {"rate": 1.0}, "--slo concurrency and --rate exclude each other"),
     ({"slo": "goodput>=99%"}, {}, "needs --goodput"),
-    ({"slo": "speed<1s"}, {}, "--slo knows no metric 'speed'"),
+    ({"slo": "speed<1s"}, {}, "--slo takes a metric"),
     ({"slo": "ttft.p99<1s", "at_most": 0.5}, {}, "are not in this order"),
     ({"slo": "ttft.p99<1s", "within": 0.0}, {}, "--within takes a number above 0, up to 10, not 0"),
     ({"auto": "concurrency", "search": "rate"}, {}, "--search needs --slo"),

@@ -82,7 +82,7 @@ REFUSED = [
     ("-c 0,1", "at concurrency 0: --concurrency takes 1 or more, not 0"),
     ("-c 1,2 --dataset -", "--dataset - can be read once"),
     ("-c 1,2 --auto", "--auto finds its own loads"),
-    ("--slo ttft.p99", "--slo takes METRIC.FIGURE"),
+    ("--slo ttft.p99", "--slo takes METRIC.STATISTIC"),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from loadstone.capacity.plan import Plan, PlanStep, Requirements, Stack
 from loadstone.capacity.replica import JudgedPoint
-from loadstone.metrics.slo import FRACTIONS, Objective, format_value
+from loadstone.config.slo import METRICS, Objective, format_value
 from loadstone.report.page import Axis, Chart, Mark, Role, Series
 
 _ROLES: dict[str, Role] = {"met": "good", "missed": "bad", "unresolved": "muted"}
@@ -79,7 +79,7 @@ def curves(stack: Stack, requirements: Requirements) -> Iterator[Chart]:
 
 
 def _curve(stack: Stack, objective: Objective, points: Sequence[JudgedPoint]) -> Chart:
-    scale = 100.0 if objective.metric in FRACTIONS else 1e3
+    scale = 100.0 if METRICS[objective.metric][0] == "share" else 1e3
     figures = [point.spot.figures[objective.name] for point in points]
     loads = [point.spot.load_for(objective.name) for point in points]
     values = [figure.value * scale for figure in figures]

@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from loadstone.capacity import queueing
 from loadstone.checks.rules import DRIFT
+from loadstone.config.slo import SLO, STATISTICS, Objective
 from loadstone.errors import DataError
-from loadstone.metrics.slo import FIGURES as STATS
-from loadstone.metrics.slo import Estimate, Objective, Outcome, estimate
+from loadstone.metrics.slo import Estimate, Outcome, estimate
 from loadstone.summary import EndReason, Summary
 from loadstone.sweep.points import MeasuredPoint, Sweep, rates_under_load
 
@@ -88,8 +88,19 @@ class Curve(Struct, frozen=True, kw_only=True):
     tokens: tuple[float | None, float | None]
 
 
-# By name of a point, and of an objective or QUEUE.
-PointJudgements = Mapping[str, Mapping[str, Outcome]]
+class PointJudgement(Struct, frozen=True):
+    """What the records of a point show.
+
+    called: by name of an objective, or QUEUE
+    figures: fractions of requests that meet the objectives of a term such as `goodput(ttft<200ms)>=99%`
+    """
+
+    called: dict[str, Outcome] = {}
+    figures: dict[str, Estimate] = {}
+
+
+# By name of a point.
+PointJudgements = Mapping[str, PointJudgement]
 # The name under which a point is missed because its queue grew to the end, whatever the objectives.
 QUEUE = "queue"
 
@@ -144,7 +155,10 @@ def _curve(
     open_loops = {bool(usable[0].run.config.rate) for usable in runs.values()}
     if len(open_loops) > 1:
         raise DataError(f"the sweep {label} mixes rates and concurrencies: plan from one with either of them")
-    spots = [_operating_point(name, usable, objectives, judgements.get(name, {})) for name, usable in runs.items()]
+    spots = [
+        _operating_point(name, usable, objectives, judgements.get(name, PointJudgement()))
+        for name, usable in runs.items()
+    ]
     spots.sort(key=lambda spot: (spot.asked, spot.load))
     if len({spot.load for spot in spots}) < 2:
         reasons = f" ({'; '.join(left_out)})" if left_out else ""
@@ -188,11 +202,11 @@ def _load(run: Summary) -> tuple[float, float] | None:
 
 
 def _operating_point(
-    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], judgements: Mapping[str, Outcome]
+    name: str, runs: Sequence[Summary], objectives: Sequence[Objective], judgement: PointJudgement
 ) -> OperatingPoint:
     loads = [load for run in runs if (load := _load(run)) is not None]
-    figures = {}
-    for figure in dict.fromkeys((*FIGURES, *(objective.name for objective in objectives))):
+    figures = dict(judgement.figures)
+    for figure in dict.fromkeys((*FIGURES, *(objective.name for objective in objectives if not objective.requests))):
         metric, _, stat = figure.partition(".")
         pooled = _pool([estimate(metric, stat, run.metrics, run.rates) for run in runs])
         if pooled is not None:
@@ -208,11 +222,11 @@ def _operating_point(
         output_tokens=_mean(_tokens(run, "output_tokens") for run in runs),
         requests=sum(run.counts.succeeded for run in runs),
         runs=len(runs),
-        saturated=judgements.get(QUEUE) == "missed" or any(run.run.ended is EndReason.SATURATED for run in runs),
+        saturated=judgement.called.get(QUEUE) == "missed" or any(run.run.ended is EndReason.SATURATED for run in runs),
         drifting=any(map(_drifts, runs)),
         doubts=list(dict.fromkeys(doubts)),
         server=list(dict.fromkeys(text for run in runs for text in _server_limits(run))),
-        called=dict(judgements),
+        called=judgement.called,
     )
 
 
@@ -255,7 +269,7 @@ def _drifts(run: Summary) -> bool:
 def _at_random_arrivals(spots: Sequence[OperatingPoint]) -> list[OperatingPoint]:
     """Return the points of a closed loop with the loads at random arrivals, and marked where they are saturated."""
     levels, throughput = [spot.asked for spot in spots], [spot.load for spot in spots]
-    loads = {stat: queueing.arrival_rates(levels, throughput, stat) for stat in STATS}
+    loads = {stat: queueing.arrival_rates(levels, throughput, stat) for stat in STATISTICS[SLO]}
     result = []
     best: OperatingPoint | None = None
     for index, spot in enumerate(spots):

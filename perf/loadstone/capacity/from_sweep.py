@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadstone import results
-from loadstone.capacity.curves import QUEUE, PointJudgements
+from loadstone.capacity.curves import QUEUE, PointJudgement, PointJudgements
+from loadstone.config.slo import Objective
 from loadstone.engine import run_folder
-from loadstone.metrics.slo import Objective, Outcome
+from loadstone.metrics.slo import Estimate
 from loadstone.sweep import folder, slo_probe
 from loadstone.sweep.points import Sweep
 from loadstone.sweep.slo_probe import Evidence
@@ -41,8 +42,16 @@ def judge_points(path: Path, sweep: Sweep, objectives: Sequence[Objective]) -> P
     return judgements
 
 
-def judge_point(runs: Sequence[Evidence], objectives: Sequence[Objective]) -> dict[str, Outcome]:
+def judge_point(runs: Sequence[Evidence], objectives: Sequence[Objective]) -> PointJudgement:
     """Judge a point by the evidence of its runs."""
     probe = slo_probe.judge_load(0.0, runs, objectives, len(runs))
-    judgements = {one.name: result.call for one, result in zip(objectives, probe.looks, strict=True)}
-    return judgements | ({QUEUE: "missed"} if runs[-1].queue_growth else {})
+    judgement = PointJudgement()
+    for objective, result in zip(objectives, probe.looks, strict=True):
+        judgement.called[objective.name] = result.call
+        if objective.requests and None not in (result.value, result.low, result.high):
+            # Of the fraction that violates them, the rest.
+            value, high, low = (1 - (end or 0.0) for end in (result.value, result.low, result.high))
+            judgement.figures[objective.name] = Estimate(value, low, high)
+    if runs[-1].queue_growth:
+        judgement.called[QUEUE] = "missed"
+    return judgement

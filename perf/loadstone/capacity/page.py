@@ -12,7 +12,8 @@ from loadstone.capacity import charts
 from loadstone.capacity.curves import FIGURES
 from loadstone.capacity.demand import Demand
 from loadstone.capacity.plan import FleetSize, Plan, Requirements, Stack
-from loadstone.metrics.slo import FRACTIONS, Estimate
+from loadstone.config.slo import METRICS
+from loadstone.metrics.slo import Estimate
 from loadstone.report.page import Block, Page, Prose, Section, Table
 
 _WITH_ONE_LESS = {"met": "met", "unresolved": "unknown", "missed": "missed"}
@@ -215,6 +216,7 @@ def _expected(plan: Plan) -> Iterator[Block]:
     sizes = [(stack, size) for _, _, stack, size in current_sizes(plan) if size is not None]
     objectives = [objective.name for objective in plan.terms.objectives if objective.metric != "error_rate"]
     others = [name for name in FIGURES if name not in objectives]
+    shares = _share_names(plan.terms)
     head = ["demand", *_if_several(plan, "stack"), "per replica (requests/s)"]
     for title, names, with_interval, note in (
         ("At the peak", objectives, True, _INTERVAL),
@@ -223,17 +225,23 @@ def _expected(plan: Plan) -> Iterator[Block]:
         known = [name for name in names if any(name in size.figures for _, size in sizes)]
         rows = []
         for stack, size in sizes:
-            cells = [interval(name, size.figures.get(name), with_interval) for name in known]
+            cells = [interval(name in shares, size.figures.get(name), with_interval) for name in known]
             rows.append([str(size.demand), *_if_several(plan, stack.curve.label), f"{size.load:.4g}", *cells])
         if rows and known:
-            yield Table(title, [*head, *(name.replace(".", " ") for name in known)], rows, note)
+            heads = [name if name in shares else name.replace(".", " ") for name in known]
+            yield Table(title, [*head, *heads], rows, note)
 
 
-def interval(name: str, estimate: Estimate | None, with_interval: bool = True) -> str:
-    """Return a figure in ms, an error rate in percent, with its interval where known."""
+def _share_names(requirements: Requirements) -> set[str]:
+    """Return the names of the objectives on fractions of requests."""
+    return {objective.name for objective in requirements.objectives if METRICS[objective.metric][0] == "share"}
+
+
+def interval(share: bool, estimate: Estimate | None, with_interval: bool = True) -> str:
+    """Return a figure in ms, a fraction (`share`) in percent, with its interval where known."""
     if estimate is None:
         return "-"
-    scale, form = (100.0, "{:.3g}%") if name in FRACTIONS else (1e3, "{:,.4g}")
+    scale, form = (100.0, "{:.3g}%") if share else (1e3, "{:,.4g}")
     value = form.format(estimate.value * scale)
     if estimate.low is None or estimate.high is None or not with_interval:
         return value
@@ -247,6 +255,7 @@ def _stack(stack: Stack, requirements: Requirements) -> Iterator[Block]:
         yield Prose(f"{remark[0].upper()}{remark[1:]}.", "doubt")
     yield from charts.curves(stack, requirements)
     names = [objective.name for objective in requirements.objectives]
+    shares = _share_names(requirements)
     rows = []
     for point in capacity.spots:
         spot = point.spot
@@ -259,12 +268,12 @@ def _stack(stack: Stack, requirements: Requirements) -> Iterator[Block]:
                 f"{spot.requests:,}",
                 str(spot.runs),
                 point.judgement + (", suspect" if spot.doubts else ""),
-                *(interval(name, spot.figures.get(name)) for name in names),
+                *(interval(name in shares, spot.figures.get(name)) for name in names),
                 "; ".join(point.against),
             ]
         )
     columns = ["point", "requests/s", "at random arrivals (requests/s)", "in flight", "requests", "runs", "objectives",
-               *(name.replace(".", " ") for name in names), "because"]  # fmt: skip
+               *(name if name in shares else name.replace(".", " ") for name in names), "because"]  # fmt: skip
     yield _without_empty(Table("Points of the sweep", columns, rows, "times in ms"))
 
 

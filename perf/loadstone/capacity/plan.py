@@ -14,8 +14,9 @@ from msgspec import Struct
 from loadstone.capacity.curves import FIGURES, Curve
 from loadstone.capacity.demand import Demand, load_per_replica, replicas_needed
 from loadstone.capacity.replica import Basis, Capacity, CapacityModel, find_capacity
+from loadstone.config.slo import ATTAINMENT, Objective
 from loadstone.errors import DataError
-from loadstone.metrics.slo import Estimate, Objective, Outcome
+from loadstone.metrics.slo import Estimate, Outcome
 
 # Version of the plan's JSON. History: 1 the first.
 FORMAT = 1
@@ -192,7 +193,8 @@ class Sizer:
     def __init__(self, offer: PricedStack, capacity: Capacity, requirements: Requirements) -> None:
         self.offer, self.requirements, self.high = offer, requirements, capacity.high
         self.low = capacity.low or 0.0
-        self.model = CapacityModel([one.spot for one in capacity.usable])
+        falling = {objective.name for objective in requirements.objectives if objective.metric == ATTAINMENT}
+        self.model = CapacityModel([one.spot for one in capacity.usable], falling)
         # For response times, up to the load that was too much.
         ceiling = capacity.high or self.low
         self.extended = CapacityModel([one.spot for one in capacity.spots if one.load <= ceiling])

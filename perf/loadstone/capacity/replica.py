@@ -9,13 +9,14 @@ those at random arrivals (queueing.py).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
 from loadstone.capacity.curves import Curve, OperatingPoint
-from loadstone.metrics.slo import ATTAINMENT, Estimate, Objective, Outcome, combine, format_value, judge
+from loadstone.config.slo import Objective, format_value
+from loadstone.metrics.slo import Estimate, Outcome, combine, judge
 
 Basis = Literal["measured", "interpolated", "extrapolated", "derived"]
 # A load this near to a measured one, as a fraction of it, counts as measured.
@@ -120,10 +121,14 @@ class _Line(Struct, frozen=True):
 
 
 class CapacityModel:
-    """The figures of the usable part of a curve, at any load up to the highest."""
+    """The figures of the usable part of a curve, at any load up to the highest.
 
-    def __init__(self, spots: Sequence[OperatingPoint]) -> None:
+    falling: names of the figures that fall as the load rises
+    """
+
+    def __init__(self, spots: Sequence[OperatingPoint], falling: Collection[str] = ()) -> None:
         self.spots = sorted(spots, key=lambda spot: spot.load)
+        self._falling = falling
         self._lines: dict[str, _Line | None] = {}
 
     def at(self, load: float, name: str) -> Estimate | None:
@@ -149,7 +154,7 @@ class CapacityModel:
             loads.append(load)
             figures.append(figure)
         sides = ([one.value for one in figures], [one.low for one in figures], [one.high for one in figures])
-        value, low, high = (_monotone(side, falls=name == ATTAINMENT) for side in sides)
+        value, low, high = (_monotone(side, falls=name in self._falling) for side in sides)
         return _Line(loads, value or [], low, high)
 
     def basis(self, load: float) -> Basis:

@@ -12,8 +12,8 @@ from loadstone.capacity.plan import Requirements
 from loadstone.config import flags, kinds
 from loadstone.config.flags import Flag
 from loadstone.config.kinds import Kind
+from loadstone.config.slo import Objective
 from loadstone.errors import ConfigError
-from loadstone.metrics.slo import Objective
 
 # Ten years: growth compounded for longer says nothing.
 MAX_MONTHS = 120

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import re
+import contextlib
 from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from loadstone.cli import score
 from loadstone.cli.options import SUMMARY
+from loadstone.config.kinds import parse_fraction
 from loadstone.errors import ConfigError
 from loadstone.report import output
 
+if TYPE_CHECKING:
+    from loadstone.compare.gates import GateResult
+
 _VIEWS = (*output.FORMS, "json")
 # Flags that make no sense for two evaluations.
-_RUNS_ONLY = ("window", "gates", "gate_strict", "force", "junit")
+_RUNS_ONLY = ("window", "force")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="TERMS",
         help="exit with status 1 if a condition is missed: 'ttft.p99 <= +5%%, output_throughput >= -2%%,"
-        " error_rate <= 1%%'",
+        " error_rate <= 1%%'; of evaluations 'gsm8k >= 80%%' or, in points against BASE, 'gsm8k >= -1%%'",
     )
     parser.add_argument("--gate-strict", action="store_true", help="count an unresolved gate as missed")
     parser.add_argument("--force", action="store_true", help="compare invalid runs too")
@@ -55,7 +61,8 @@ def run(options: argparse.Namespace) -> int:
     """Compare and show the report. Return exit status 1 if a gate is missed, else 0."""
     from loadstone.compare import gates, load, page
     from loadstone.compare.verdicts import MARGIN
-    from loadstone.report import junit, markdown, terminal
+    from loadstone.config import slo
+    from loadstone.report import markdown, terminal
 
     if of_evaluations(options):
         return _compare_evaluations(options)
@@ -63,8 +70,8 @@ def run(options: argparse.Namespace) -> int:
     window = flags.get("window", "whole")
     # Before the runs are read, so that a wrong name costs nothing.
     output.check_new(flags.get("junit"), "--junit")
-    conditions = [gate for text in flags.get("gates", ()) for gate in gates.parse(text)]
-    sides = load.read_sides([options.base, *options.new], window, flags.get("force", False))
+    conditions = [gate for text in flags.get("gates", ()) for gate in slo.parse(text, slo.GATE)]
+    sides = load.read_sides([options.base, *options.new], window, flags.get("force", False), conditions)
     comparison = load.compare_sides(sides, flags.get("margin", MARGIN), window)
     judged = gates.judge(conditions, comparison.against)
 
@@ -76,27 +83,15 @@ def run(options: argparse.Namespace) -> int:
         terminal.show(page.page(comparison, judged))
     else:
         output.write(output.render(page.page(comparison, judged, load.curves(sides)), view), target)
-    cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
-    output.write_ci_files(
-        flags.get("junit"),
-        flags.get("summary", False),
-        lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
-        lambda: markdown.draw(page.page(comparison, judged)),
-    )
-
-    # The gates decide the exit status.
-    failed = gates.failed(judged, flags.get("gate_strict", False))
-    for gate in failed:
-        output.notice(f"gate {gate.status}: {gate.name}: {gate.reason}")
-    return 1 if failed else 0
+    return _finish(flags, judged, lambda: markdown.draw(page.page(comparison, judged)))
 
 
 def _margin(text: str) -> float:
-    """Parse a percentage and return it as a fraction."""
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*%", text)
-    if not match or not 0 < float(match[1]) < 100:
-        raise argparse.ArgumentTypeError(f"takes a percentage such as 5%, not {text!r}")
-    return float(match[1]) / 100
+    """Parse a fraction above 0 and below 1."""
+    with contextlib.suppress(ValueError):
+        if 0 < (margin := parse_fraction(text)) < 1:
+            return margin
+    raise argparse.ArgumentTypeError(f"takes a fraction such as 5% or 0.05, not {text!r}")
 
 
 def of_evaluations(options: Namespace) -> bool:
@@ -110,10 +105,10 @@ def of_evaluations(options: Namespace) -> bool:
 
 
 def _compare_evaluations(options: Namespace) -> int:
-    """Show the comparison of two evaluations. Return exit status 0: accuracy has no gates."""
+    """Show the comparison of two evaluations. Return exit status 1 if a gate is missed, else 0."""
     import msgspec
 
-    from loadstone.evals.compare import load
+    from loadstone.evals.compare import gates, load
     from loadstone.evals.compare.page import page
     from loadstone.evals.compare.paired_test import MARGIN
     from loadstone.report import json
@@ -122,16 +117,36 @@ def _compare_evaluations(options: Namespace) -> int:
         raise ConfigError(f"compare takes two evaluations, not {1 + len(options.new)}")
     flags = vars(options)
     if refused := [name for name in _RUNS_ONLY if flags.get(name)]:
-        raise ConfigError(f"--{refused[0].removesuffix('s').replace('_', '-')} is for runs, not for evaluations")
+        raise ConfigError(f"--{refused[0]} is for runs, not for evaluations")
+    output.check_new(flags.get("junit"), "--junit")
     base, new = load.read(Path(options.base)), load.read(Path(options.new[0]))
+    conditions = gates.parse_gates(flags.get("gates", ()), base, new)
     tasks = load.compare(base, new)
+    judged = gates.judge(conditions, base, new, tasks)
     margin, view = flags.get("margin", MARGIN), flags.get("view", "text")
-    report = page((base.name, new.name), (base.model, new.model), tasks, margin)
+    report = page((base.name, new.name), (base.model, new.model), tasks, margin, judged)
     if view == "json":
         verdicts = {each.task: each.difference.verdict(margin) for each in tasks if each.difference}
-        output.write(json.to_json({"tasks": msgspec.to_builtins(tasks), "verdicts": verdicts}), flags.get("output"))
+        content = {"tasks": tasks, "verdicts": verdicts, "gates": judged}
+        output.write(json.to_json(msgspec.to_builtins(content)), flags.get("output"))
     else:
         output.show(report, view, flags.get("output"))
-    if flags.get("summary"):
-        output.step_summary(output.render(report, "md"))
-    return 0
+    return _finish(flags, judged, lambda: output.render(report, "md"))
+
+
+def _finish(flags: Mapping[str, Any], judged: Sequence[GateResult], draw_summary: Callable[[], str]) -> int:
+    """Write the files for CI. Return exit status 1 if a gate fails the build, else 0."""
+    from loadstone.compare import gates
+    from loadstone.report import junit
+
+    cases = [junit.Case(gate.name, gate.status, gate.reason) for gate in judged]
+    output.write_ci_files(
+        flags.get("junit"),
+        flags.get("summary", False),
+        lambda: junit.draw([junit.Suite("loadstone compare", cases)]),
+        draw_summary,
+    )
+    failed = gates.failed(judged, flags.get("gate_strict", False))
+    for gate in failed:
+        output.notice(f"gate {gate.status}: {gate.name}: {gate.reason}")
+    return 1 if failed else 0

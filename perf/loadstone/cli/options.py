@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from loadstone.config.flags import Flag, check, from_mapping, settings_of
-from loadstone.config.output import LIMIT, PERCENTILES, join_percentiles
-from loadstone.config.server import merge
+from loadstone.config.output import LIMIT, PERCENTILES, join_limits, join_percentiles
 
 # Help text of `--summary`, which several commands have.
 SUMMARY = "add the report as Markdown to the job summary of GitHub Actions (the file in $GITHUB_STEP_SUMMARY)"
@@ -68,7 +67,7 @@ class ReportOptions:
     summary: Annotated[bool, Flag(SUMMARY)] = False
     goodput: Annotated[
         dict[str, float],
-        Flag("objectives that a good request meets", LIMIT, many=True, join=merge),
+        Flag("objectives that a good request meets: 'ttft<200ms, tpot<50ms'", LIMIT, many=True, join=join_limits),
     ] = field(default_factory=dict)
     tokenizer: Annotated[
         str | None, Flag("tokenizer that counts tokens of saved texts where the server did not", metavar="PATH")

@@ -47,7 +47,7 @@ def add(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Compute the plan and show it. Return exit status 1 if no stack meets the objectives, else 0."""
     from loadstone.capacity import csv, page, plan
-    from loadstone.metrics import slo as objectives
+    from loadstone.config import slo as objectives
     from loadstone.report.json import to_json
     from loadstone.sweep import folder
 
@@ -59,7 +59,7 @@ def run(options: Namespace) -> int:
         raise ConfigError(
             "plan takes objectives, such as --slo 'ttft.p99<500ms tpot.p95<50ms': the sweep names none", field="slo"
         )
-    requirements = settings.requirements(objectives.with_errors(objectives.parse(str(slo), shares=True)))
+    requirements = settings.requirements(objectives.with_errors(objectives.parse(str(slo), objectives.SLO)))
     fleet = plan.make_plan(_stacks(paths, settings, requirements), requirements)
     if shown.view == "json":
         output.write(to_json(fleet), shown.output)
@@ -73,12 +73,14 @@ def run(options: Namespace) -> int:
 def _stacks(paths: list[Path], settings: PlanSettings, requirements: Requirements) -> list[PricedStack]:
     """Return a stack for each curve of each sweep, with the price and GPUs of that sweep."""
     from loadstone.capacity import curves, from_sweep, plan
+    from loadstone.config.slo import check_goodput_given
     from loadstone.sweep import folder
 
     prices, gpus = (settings.for_each_sweep(name, len(paths)) for name in ("price", "gpus"))
     stacks = []
     for path, price, count in zip(paths, prices, gpus, strict=True):
         sweep = folder.read_sweep(path)
+        check_goodput_given(requirements.objectives, sweep.grid.config.get("goodput") or {})
         label = sweep.grid.label or path.resolve().name
         points = from_sweep.judge_points(path, sweep, requirements.objectives)
         stacks += [

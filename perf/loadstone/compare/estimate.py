@@ -7,7 +7,7 @@ from slices of time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from loadstone.compare import difference
 from loadstone.compare.difference import Estimate
+from loadstone.config.slo import ATTAINMENT, GATE, PERCENTILES, STATISTICS, Objective
 from loadstone.metrics import chart_data, groups, windows
 from loadstone.metrics.chart_data import Curve
 from loadstone.metrics.columns import Columns
@@ -28,7 +29,7 @@ from loadstone.units import S_PER_NS, Array, Mask
 
 WindowName = Literal["whole", "steady"]
 # Statistics of a metric, with their quantile.
-STATS = {"mean": None, "p50": 0.5, "p95": 0.95, "p99": 0.99}
+STATS = {name: PERCENTILES.get(name) for name in STATISTICS[GATE]}
 # Metrics with one value a request.
 SERIES = (
     "ttft", "tpot", "latency", "ttft_scheduled", "ttfat", "packet_time", "packets", "input_tokens", "output_tokens",
@@ -55,16 +56,22 @@ class RunFigures(Struct, frozen=True):
     curves: dict[str, Curve]
 
 
-def estimate(summary: Summary, columns: Columns, which: WindowName = "whole") -> RunFigures:
-    """Estimate all figures of a run, over the whole of it or over its steady window."""
+def estimate(
+    summary: Summary, columns: Columns, which: WindowName = "whole", gates: Sequence[Objective] = ()
+) -> RunFigures:
+    """Estimate all figures of a run, over the whole of it or over its steady window.
+
+    gates: also estimate the fractions of requests that they are on, and the rates of requests that meet objectives of
+        their own
+    """
     span = windows.whole(columns.requests)
     high = windows.steady(columns.requests, span) if span else None
     if span is None or (which == "steady" and high is None):
         return RunFigures({}, {})
     if which == "steady" and high is not None and summary.steady is not None:
         group, window = groups.steady(columns.requests, high), summary.steady
-        return _figures(columns, group, window.metrics, window.rates, summary.run)
-    return _figures(columns, groups.whole(columns.requests, span), summary.metrics, summary.rates, summary.run)
+        return _figures(columns, group, window.metrics, window.rates, summary.run, gates)
+    return _figures(columns, groups.whole(columns.requests, span), summary.metrics, summary.rates, summary.run, gates)
 
 
 def _figures(
@@ -73,6 +80,7 @@ def _figures(
     metrics: Mapping[str, Metric],
     rates: Mapping[str, float | None],
     run: RunInfo,
+    gates: Sequence[Objective],
 ) -> RunFigures:
     r = columns.requests
     rows, values = group.members & r.ok, per_request(r)
@@ -95,6 +103,9 @@ def _figures(
             _add_pooled(result, name, metric, columns, rows, min_block)
     slos = run.config.goodput
     result.estimates.update(_rates(columns, group, rates, slos, min_block))
+    for gate in gates:
+        if gate.metric == ATTAINMENT or gate.requests:
+            _add_goodput(result, gate, columns, group, gate.requests or slos, min_block)
     return result
 
 
@@ -206,22 +217,55 @@ def _rates(
     """Return the known rates. Their variance is that of the counts in slices of time."""
     r, result = columns.requests, dict[str, Estimate]()
     ended = group.counted & r.ok & windows.within(r.end, group.span)
-    count = int(ended.sum())
-    edges = np.linspace(*group.span, max(MIN_SLICES, min(MAX_SLICES, count // 4)) + 1)
-    width = float(edges[1] - edges[0]) * S_PER_NS
     for name, count_in in _counters(columns, group, ended, slos).items():
         value = rates.get(name)
-        if value is not None and count < MIN_SAMPLES:
-            result[name] = Estimate(value, None, None, 1.0, count)
-        elif value is not None:
-            # Slices in which the load fills up or runs dry count too.
-            counts = count_in(edges)
-            spread = blocks.block_variance(counts, min_block * len(counts) / count, floor=False)
-            result[name] = difference.symmetric(value, math.sqrt(spread.variance) / width, spread.freedom, count)
+        if value is not None:
+            result[name] = _rate(value, count_in, group, int(ended.sum()), min_block)
     judged = group.members & r.judged
     if rates.get("error_rate") is not None:
-        result["error_rate"] = _error_rate(~r.ok[judged], min_block)
+        result["error_rate"] = _fraction(~r.ok[judged], min_block)
     return result
+
+
+def _rate(
+    value: float, count_in: Callable[[Array], Array], group: GroupMembers, count: int, min_block: float
+) -> Estimate:
+    """Estimate a rate. `count_in`: see `_counters`; count: requests that ended."""
+    if count < MIN_SAMPLES:
+        return Estimate(value, None, None, 1.0, count)
+    # Slices in which the load fills up or runs dry count too.
+    edges = np.linspace(*group.span, max(MIN_SLICES, min(MAX_SLICES, count // 4)) + 1)
+    counts = count_in(edges)
+    spread = blocks.block_variance(counts, min_block * len(counts) / count, floor=False)
+    width = float(edges[1] - edges[0]) * S_PER_NS
+    return difference.symmetric(value, math.sqrt(spread.variance) / width, spread.freedom, count)
+
+
+def _add_goodput(
+    result: RunFigures,
+    gate: Objective,
+    columns: Columns,
+    group: GroupMembers,
+    slos: Mapping[str, float],
+    min_block: float,
+) -> None:
+    """Add the figure of a gate on requests that meet objectives: their fraction, or their rate. Unknown: none."""
+    r, judged = columns.requests, group.members & columns.requests.judged
+    good = meets_all(r, slos, group.members & r.ok) if slos else None
+    if good is None or not judged.any():
+        return
+    if gate.metric == ATTAINMENT:
+        result.estimates[gate.name] = _fraction(good[judged], min_block)
+        return
+    seconds, count = (group.span[1] - group.span[0]) * S_PER_NS, int((group.counted & r.ok).sum())
+    if seconds > 0:
+        rate = float(good.sum() / seconds)
+        result.estimates[gate.name] = _rate(rate, lambda edges: _ends_in(r.end[good], edges), group, count, min_block)
+
+
+def _ends_in(ends: Array, edges: Array) -> Array:
+    """Return how many requests ended in each slice of time."""
+    return np.histogram(ends, edges)[0].astype(np.float64)
 
 
 def _counters(
@@ -247,26 +291,26 @@ def _counters(
         return np.asarray(output(edges) + received, dtype=np.float64)
 
     counters: dict[str, Callable[[Array], Array]] = {
-        "qps": lambda edges: np.histogram(r.end[ended], edges)[0].astype(np.float64),
+        "qps": lambda edges: _ends_in(r.end[ended], edges),
         "output_throughput": output,
         "total_throughput": total,
     }
     good = meets_all(r, slos, group.members & r.ok) if slos else None
     if good is not None:
-        counters["goodput"] = lambda edges: np.histogram(r.end[good], edges)[0].astype(np.float64)
+        counters["goodput"] = lambda edges: _ends_in(r.end[good], edges)
     return counters
 
 
-def _error_rate(failed: Mask, min_block: float) -> Estimate:
-    """Estimate the fraction of failures.
+def _fraction(chosen: Mask, min_block: float) -> Estimate:
+    """Estimate a fraction of the requests, such as that of failures.
 
     Its error is no less than that of a fraction with one more success and one more failure (Agresti & Caffo 2000), so
     that no failure in a sample does not count as no failure ever.
     """
-    value, count = float(failed.mean()), len(failed)
+    value, count = float(chosen.mean()), len(chosen)
     if count < MIN_SAMPLES:
         return Estimate(value, None, None, 1.0, count)
-    spread = blocks.block_variance(failed.astype(np.float64), min_block)
-    likely = (failed.sum() + 1) / (count + 2)
+    spread = blocks.block_variance(chosen.astype(np.float64), min_block)
+    likely = (chosen.sum() + 1) / (count + 2)
     error = math.sqrt(max(spread.variance, float(likely * (1 - likely)) / (count + 2)))
     return difference.symmetric(value, error, spread.freedom, count)

@@ -1,4 +1,4 @@
-"""Gates: conditions that a comparison must meet for a build to pass, as typed on the command line.
+"""Gates: objectives that a comparison must meet for a build to pass. config/slo.py has their grammar.
 
 Pure. `ttft.p99 <= +5%` limits the change against base, `ttft.p99 <= 500ms` the new side alone. A gate is met if the
 whole interval is within it, missed if none of the interval is, and otherwise unresolved.
@@ -6,39 +6,16 @@ whole interval is within it, missed if none of the interval is, and otherwise un
 
 from __future__ import annotations
 
-import difflib
-import operator
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from loadstone.compare.estimate import POOLED, SERIES, STATS
-from loadstone.compare.verdicts import Figure, SideComparison, figure_names, unit
-from loadstone.errors import ConfigError
+from loadstone.checks.finding import one_line
+from loadstone.compare.verdicts import Figure, Interval, SideComparison
+from loadstone.config.slo import ATTAINMENT, METRICS, WHOLE, Objective
+from loadstone.metrics import slo
 from loadstone.metrics.slo import Outcome
-
-FORM = "METRIC[.STAT] <= LIMIT, such as 'ttft.p99 <= +5%, output_throughput >= -2%' or 'ttft.p99 <= 500ms'"
-_ALIASES = {"e2el": "latency"}
-_GATE = re.compile(r"([a-z0-9_]+)(?:\.([a-z0-9_.]+))?\s*(<=|>=|<|>)\s*([+-]?)(\d+\.?\d*|\.\d+)\s*(%|us|ms|s|m|min|/s|)")
-_SENSES = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0}
-
-
-class Gate(Struct, frozen=True):
-    """A condition.
-
-    text: as typed
-    figure: its name, such as `ttft.p99`
-    sense: `<=`, `>=`, `<` or `>`
-    limit: a fraction of base where `relative`, else in the unit of the figure
-    """
-
-    text: str
-    figure: str
-    sense: str
-    limit: float
-    relative: bool
+from loadstone.report.page import Section, Table
 
 
 class GateResult(Struct, frozen=True):
@@ -55,57 +32,7 @@ class GateResult(Struct, frozen=True):
     reason: str
 
 
-def parse(text: str) -> list[Gate]:
-    """Parse gates separated by commas or semicolons. Raise ConfigError for any that is not valid."""
-    parts = [part.strip() for part in re.split(r"[,;]", text) if part.strip()]
-    if not parts:
-        raise ConfigError(f"--gate takes {FORM}, not {text!r}", field="gate")
-    return [_parse_gate(part) for part in parts]
-
-
-def _parse_gate(text: str) -> Gate:
-    match = _GATE.fullmatch(text)
-    if match is None:
-        raise ConfigError(f"--gate takes {FORM}, not {text!r}", field="gate")
-    metric, stat, sense, sign, number, suffix = match.groups(default="")
-    name = _figure_name(_ALIASES.get(metric, metric), stat, text)
-    limit = float(sign + number)
-
-    # A percentage with a sign is a change against base; without one, a fraction of requests.
-    if suffix == "%" and not sign and name != "error_rate":
-        raise ConfigError(f"--gate {text!r}: a change has its sign, write +{number}% or -{number}%", field="gate")
-    if suffix == "%" and sign and name == "error_rate":
-        raise ConfigError(
-            f"--gate {text!r}: an error rate is held against a share of requests, write {number}%", field="gate"
-        )
-    if suffix == "%":
-        return Gate(text, name, sense, limit / 100, relative=bool(sign))
-
-    # An absolute limit, in the unit of the figure.
-    of = unit(name)
-    if of == "s" and suffix in _SECONDS:
-        limit *= _SECONDS[suffix]
-    elif of == "s" or (suffix and not (suffix == "/s" and of.endswith("/s"))):
-        form = "a time such as 500ms" if of == "s" else "a share such as 1%" if of == "share" else "a number alone"
-        raise ConfigError(f"--gate {text!r}: {name} takes {form}, or a change such as +5%", field="gate")
-    return Gate(text, name, sense, limit, relative=False)
-
-
-def _figure_name(metric: str, stat: str, text: str) -> str:
-    """Return the name of the figure; a metric alone means its mean. Raise ConfigError for an unknown one."""
-    name = f"{metric}.{stat or 'mean'}" if metric in (*SERIES, *POOLED) else metric + (stat and f".{stat}")
-    if name not in figure_names():
-        known = [*dict.fromkeys(name.partition(".")[0] for name in figure_names())]
-        near = difflib.get_close_matches(metric, known, 1)
-        what = f"did you mean {near[0]}?" if near and near[0] != metric else f"statistics are {', '.join(STATS)}"
-        raise ConfigError(
-            f"--gate {text!r}: there is no figure {name}; {what if near else 'known: ' + ', '.join(known)}",
-            field="gate",
-        )
-    return name
-
-
-def judge(gates: Sequence[Gate], against: Sequence[SideComparison]) -> list[GateResult]:
+def judge(gates: Sequence[Objective], against: Sequence[SideComparison]) -> list[GateResult]:
     """Apply each gate to each new side."""
     return [
         _apply(gate, side.name, {figure.name: figure for figure in side.figures}) for side in against for gate in gates
@@ -117,28 +44,68 @@ def failed(results: Sequence[GateResult], strict: bool = False) -> list[GateResu
     return [gate for gate in results if gate.status == "missed" or (strict and gate.status == "unresolved")]
 
 
-def _apply(gate: Gate, side: str, figures: Mapping[str, Figure]) -> GateResult:
-    figure = figures.get(gate.figure)
+def section(results: Sequence[GateResult]) -> list[Section]:
+    """Return the section of a page that shows the gates; none without gates."""
+    rows = [[gate.name, one_line(gate.side), gate.status, gate.reason] for gate in results]
+    return [Section("Gates", [Table("Gates", ["gate", "of", "", "why"], rows)])] if rows else []
+
+
+def missed_sentence(results: Sequence[GateResult]) -> str:
+    """Return a sentence that names the gates missed; empty if there are none."""
+    missed = [gate.name for gate in results if gate.status == "missed"]
+    return f"{len(missed)} of {len(results)} gates missed: {'; '.join(missed)}." if missed else ""
+
+
+def figure_name(gate: Objective) -> str:
+    """Return the name of the figure that a gate is on: that of a metric alone is its mean."""
+    return gate.name if gate.figure or METRICS[gate.metric][0] in WHOLE else f"{gate.metric}.mean"
+
+
+def _apply(gate: Objective, side: str, figures: Mapping[str, Figure]) -> GateResult:
+    name = figure_name(gate)
+    figure = figures.get(name)
     value = None if figure is None else figure.change if gate.relative else figure.new
     if figure is None or value is None:
         reason = "was not measured, or of too few requests"
+        if gate.requests:
+            reason = f"is unknown: some response has no {' or no '.join(gate.requests)}, or there are too few requests"
+        elif gate.metric == ATTAINMENT:
+            reason = "is unknown: it needs --goodput in every run and responses with these metrics, or a term that"
+            reason += " names what a request must meet: goodput(ttft<200ms) >= 99%"
         if figure is not None and figure.new is not None:
             reason = "has no change: " + ("base has none" if figure.base is None else "it is 0 on one side")
-        return GateResult(gate.text, side, "missed", f"{gate.figure} {reason}")
+        return GateResult(gate.text, side, "missed", f"{name} {reason}")
     interval = figure.change_interval if gate.relative else figure.new_interval
-    shown = _format(value, figure.unit, gate.relative)
+    return by_interval(gate, side, name, value, interval, lambda value: _format(value, figure.unit, gate.relative))
+
+
+def by_interval(
+    gate: Objective,
+    side: str,
+    name: str,
+    value: float,
+    interval: Interval | None,
+    show: Callable[[float], str],
+    sample: str = "requests or runs",
+) -> GateResult:
+    """Return the result of a gate by the interval of its figure.
+
+    show: formats a value of the figure
+    sample: what there must be more of for a narrower interval
+    """
     if interval is None:
-        return GateResult(gate.text, side, "unresolved", f"{gate.figure} is {shown}; too few requests for an interval")
-    ends = " to ".join(_format(end, figure.unit, gate.relative) for end in interval)
-    within = [bool(_SENSES[gate.sense](end, gate.limit)) for end in interval]
-    status: Outcome = "met" if all(within) else "unresolved" if any(within) else "missed"
-    return GateResult(gate.text, side, status, f"{gate.figure} is {shown} (95 % interval {ends}): {_REASONS[status]}")
+        why = f"{name} is {show(value)}; too few {sample} for an interval"
+        return GateResult(gate.text, side, "unresolved", why)
+    status = slo.judge(slo.Estimate(value, *interval), gate)
+    ends = " to ".join(map(show, interval))
+    reason = _REASONS[status].format(sample)
+    return GateResult(gate.text, side, status, f"{name} is {show(value)} (95 % interval {ends}): {reason}")
 
 
 _REASONS: dict[Outcome, str] = {
     "met": "all of it is within the gate",
     "missed": "none of it is within the gate",
-    "unresolved": "the limit lies inside it; more requests or runs would decide",
+    "unresolved": "the limit lies inside it; more {} would decide",
 }
 
 

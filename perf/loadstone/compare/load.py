@@ -16,6 +16,7 @@ from loadstone.compare.difference import Estimate
 from loadstone.compare.estimate import RunFigures, WindowName
 from loadstone.compare.repeats import PLANNED_ENDS
 from loadstone.compare.verdicts import MARGIN, Comparison, Side, judge_sides
+from loadstone.config.slo import Objective
 from loadstone.engine import run_folder
 from loadstone.errors import DataError
 from loadstone.metrics.chart_data import Curve
@@ -64,8 +65,10 @@ def paths(text: str) -> list[Path]:
     return runs
 
 
-def read_sides(texts: Sequence[str], window: WindowName = "whole", force: bool = False) -> list[SideRuns]:
-    """Read all sides, base first.
+def read_sides(
+    texts: Sequence[str], window: WindowName = "whole", force: bool = False, gates: Sequence[Objective] = ()
+) -> list[SideRuns]:
+    """Read all sides, base first, with the figures that `gates` are on.
 
     Raise DataError for a run that cannot be read, is given twice or, without `force`, is invalid or one of several
     that did not end as planned.
@@ -74,7 +77,7 @@ def read_sides(texts: Sequence[str], window: WindowName = "whole", force: bool =
     resolved = [path.resolve() for _, runs in sides for path in runs]
     if twice := next((path for path in resolved if resolved.count(path) > 1), None):
         raise DataError(f"{twice} is given twice: a run says nothing about itself; give another run")
-    read = [SideRuns(text, [_read_run(path, window, force) for path in runs]) for text, runs in sides]
+    read = [SideRuns(text, [_read_run(path, window, force, gates) for path in runs]) for text, runs in sides]
     for side in read if not force else ():
         _check_ends(side)
     return read
@@ -95,7 +98,7 @@ def _check_ends(side: SideRuns) -> None:
         )
 
 
-def _read_run(path: Path, window: WindowName, force: bool) -> MeasuredRun:
+def _read_run(path: Path, window: WindowName, force: bool, gates: Sequence[Objective]) -> MeasuredRun:
     summary, columns = results.read_summary_and_columns(path)
     verdict = summary.verdict
     if verdict is not None and verdict.status == "invalid" and not force:
@@ -104,7 +107,7 @@ def _read_run(path: Path, window: WindowName, force: bool) -> MeasuredRun:
             f"{path} is invalid ({worst.what}: {worst.measured}, limit {worst.limit}): its figures tell nothing; "
             "repeat it, or compare all the same with --force"
         )
-    return MeasuredRun(path, summary, estimate.estimate(summary, columns, window))
+    return MeasuredRun(path, summary, estimate.estimate(summary, columns, window, gates))
 
 
 def curves(sides: Sequence[SideRuns]) -> dict[str, list[list[Curve]]]:

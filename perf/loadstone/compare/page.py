@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from loadstone.checks.finding import one_line
-from loadstone.compare import charts
+from loadstone.compare import charts, gates
 from loadstone.compare.gates import GateResult
 from loadstone.compare.verdicts import ERROR_RATE_MARGIN, HEADLINE, Comparison, Figure, Interval, SideComparison
+from loadstone.config.slo import METRICS
 from loadstone.metrics.chart_data import Curve
 from loadstone.report.json import to_json
 from loadstone.report.page import Block, Page, Prose, Section, Table, Tone
@@ -24,6 +25,7 @@ _RATES = {
     "total_throughput": "total throughput",
     "goodput": "goodput",
     "error_rate": "error rate",
+    "attainment": "SLOs met",
 }
 _TONES: dict[str, Tone] = {"better": "good", "same": "good", "worse": "bad", "mixed": "doubt", "inconclusive": "doubt"}
 _WORDS = {
@@ -42,42 +44,41 @@ _LONGEST = 60
 
 def page(
     comparison: Comparison,
-    gates: Sequence[GateResult] = (),
+    judged: Sequence[GateResult] = (),
     curves: Mapping[str, Sequence[Sequence[Curve]]] | None = None,
 ) -> Page:
     """Return the comparison as a page.
 
+    judged: the gates
     curves: by metric, the distributions of the runs of each side, for the charts
     """
     names = [side.name for side in comparison.sides]
-    sections = [Section("What is compared", list(_circumstances(comparison)))]
-    if gates:
-        rows = [[gate.name, one_line(gate.side), gate.status, gate.reason] for gate in gates]
-        sections.append(Section("Gates", [Table("Gates", ["gate", "of", "", "why"], rows)]))
+    sections = [Section("What is compared", list(_circumstances(comparison))), *gates.section(judged)]
     for against in comparison.against:
         sections.append(Section(f"{against.name} against {names[0]}", list(_figures(against, comparison))))
     if curves:
         sections.append(Section("Distributions", charts.distributions(names, curves)))
     sections.append(Section("How to read this", [Prose(text) for text in _explanations(comparison)]))
-    return Page(f"{', '.join(names[1:])} against {names[0]}", _lead(comparison, gates), sections)
+    return Page(f"{', '.join(names[1:])} against {names[0]}", _lead(comparison, judged), sections)
 
 
-def json(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
+def json(comparison: Comparison, judged: Sequence[GateResult] = ()) -> str:
     """Return the comparison with its gates as JSON; docs/comparing.md has the fields."""
-    return to_json(msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(gates)})
+    return to_json(msgspec.to_builtins(comparison) | {"gates": msgspec.to_builtins(judged)})
 
 
 def label(name: str) -> str:
     """Return the name of a figure for people: `TTFT p99` for `ttft.p99`."""
     metric, _, stat = name.partition(".")
+    if metric not in METRICS:
+        return name  # of a gate, such as goodput(ttft<200ms)
     return f"{LABELS.get(metric, _RATES.get(metric, metric))} {stat}".strip()
 
 
-def _lead(comparison: Comparison, gates: Sequence[GateResult]) -> Prose:
-    texts = [_summary(against, comparison) for against in comparison.against]
-    missed = [gate for gate in gates if gate.status == "missed"]
-    if missed:
-        texts.insert(0, f"{len(missed)} of {len(gates)} gates missed: {'; '.join(gate.name for gate in missed)}.")
+def _lead(comparison: Comparison, judged: Sequence[GateResult]) -> Prose:
+    missed = gates.missed_sentence(judged)
+    texts = [missed] if missed else []
+    texts += [_summary(against, comparison) for against in comparison.against]
     verdicts = [against.verdict for against in comparison.against]
     tone = _TONES[min(verdicts, key=("worse", "mixed", "inconclusive", "better", "same").index)]
     return Prose(" ".join(texts), "bad" if missed else tone)
@@ -228,7 +229,7 @@ def _format(value: float | None, form: str) -> str:
 def _explanations(comparison: Comparison) -> Iterator[str]:
     margin = f"{comparison.margin * 100:g}%"
     yield (
-        f"same: the whole 95 % interval of the change is within {margin} (--margin; error rates: within "
+        f"same: the whole 95 % interval of the change is within {margin} (--margin; fractions of requests: within "
         f"{ERROR_RATE_MARGIN * 100:g} points). better, worse, differs: outside, and not by chance (p below 0.05). "
         f"inconclusive: neither is certain; needed: with so many a side, a change of {margin} is detected in 80 % of "
         "trials."

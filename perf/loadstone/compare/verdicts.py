@@ -15,6 +15,7 @@ from msgspec import Struct
 from loadstone.compare import difference
 from loadstone.compare.difference import LEVEL, Difference, Estimate
 from loadstone.compare.estimate import POOLED, RATES, SERIES, STATS, WindowName
+from loadstone.config.slo import METRICS
 from loadstone.stats import distributions
 
 # Version of the JSON form of a Comparison. History: 1 the first.
@@ -23,19 +24,14 @@ Verdict = Literal["better", "worse", "same", "differs", "inconclusive"]
 Interval = tuple[float, float]
 # Fraction of base within which two figures are the same.
 MARGIN = 0.05
-# Half a percent of all requests: error rates that differ by less are the same, whatever the margin.
+# Half a percent of all requests: error rates and other fractions that differ by less are the same, whatever the margin.
 ERROR_RATE_MARGIN = 0.005
 # Families of figures that decide the verdict on the whole.
 HEADLINE = ("ttft", "tpot", "latency", "rates")
 # Metrics of which more is better.
-HIGHER = {"qps", "output_throughput", "total_throughput", "goodput"}
+HIGHER = {"qps", "output_throughput", "total_throughput", "goodput", "attainment"}
 # Metrics of which neither more nor less is better.
 NEITHER = {"packets", "input_tokens", "output_tokens"}
-# Units of all metrics that are not in seconds.
-UNITS = {
-    "packets": "events", "input_tokens": "tokens", "output_tokens": "tokens", "qps": "/s", "goodput": "/s",
-    "output_throughput": "tokens/s", "total_throughput": "tokens/s", "error_rate": "share",
-}  # fmt: skip
 # Requests a side to recommend where there are too few to estimate how many are needed.
 DEFAULT_REQUESTS = 100
 # The same for a percentile that one side is too small for.
@@ -148,23 +144,29 @@ def figure_names() -> list[str]:
 
 
 def family(name: str) -> str:
-    """Return the family of tests that p-values are adjusted for: the figures of one metric, or the rates."""
-    return "rates" if name in RATES else name.partition(".")[0]
+    """Return the family of tests that p-values are adjusted for: the figures of one metric, the rates, or one gate."""
+    metric = name.partition(".")[0]
+    return "rates" if name in RATES else metric if metric in METRICS else name
 
 
 def unit(name: str) -> str:
-    """Return the unit of a figure."""
-    return UNITS.get(name.partition(".")[0], "s")
+    """Return the unit of a figure, which may be one of a gate such as `goodput(ttft<200ms)`, with `/s` for its rate."""
+    metric = name.partition(".")[0]
+    if metric in METRICS:
+        return METRICS[metric][0]
+    return "/s" if name.endswith("/s") else "share"
 
 
 def judge_sides(
     base: Mapping[str, Estimate], news: Mapping[str, Mapping[str, Estimate]], margin: float = MARGIN
 ) -> list[SideComparison]:
     """Compare each of the new sides with base. `news`: estimates by the name of their side."""
+    # The figures of every comparison, then those of gates.
+    names = list(dict.fromkeys([*figure_names(), *base, *(name for new in news.values() for name in new)]))
     pairs = {
-        (side, name): _Pair(base[name], new[name], difference.difference(base[name], new[name], name == "error_rate"))
+        (side, name): _Pair(base[name], new[name], difference.difference(base[name], new[name], unit(name) == "share"))
         for side, new in news.items()
-        for name in figure_names()
+        for name in names
         if name in base and name in new
     }
 
@@ -182,7 +184,7 @@ def judge_sides(
             _compare_pair(name, pairs[side, name], adjusted[side, name], max(1, tests[family(name)]), margin)
             if (side, name) in pairs
             else _lone_figure(name, base, new)
-            for name in figure_names()
+            for name in names
             if name in base or name in new
         ]
         comparisons.append(SideComparison(side, overall_verdict(figures), figures))
@@ -199,8 +201,8 @@ def _compare_pair(name: str, pair: _Pair, p: float, tests: int, margin: float) -
         unit=unit(name),
         base=pair.base.value,
         new=pair.new.value,
-        base_interval=pair.base.interval,
-        new_interval=pair.new.interval,
+        base_interval=_interval(name, pair.base),
+        new_interval=_interval(name, pair.new),
         difference=change.absolute,
         difference_interval=change.interval,
         change=change.relative,
@@ -211,6 +213,13 @@ def _compare_pair(name: str, pair: _Pair, p: float, tests: int, margin: float) -
         wanted=needed,
         wanted_of=needed_of,
     )
+
+
+def _interval(name: str, estimate: Estimate | None) -> Interval | None:
+    """Return the interval of an estimate; that of a fraction does not go above 1."""
+    if estimate is None or (ends := estimate.interval) is None:
+        return None
+    return (ends[0], min(1.0, ends[1])) if unit(name) == "share" else ends
 
 
 def _lone_figure(name: str, base_side: Mapping[str, Estimate], new_side: Mapping[str, Estimate]) -> Figure:
@@ -224,8 +233,8 @@ def _lone_figure(name: str, base_side: Mapping[str, Estimate], new_side: Mapping
         unit=unit(name),
         base=base.value if base else None,
         new=new.value if new else None,
-        base_interval=base.interval if base else None,
-        new_interval=new.interval if new else None,
+        base_interval=_interval(name, base),
+        new_interval=_interval(name, new),
         wanted=PERCENTILE_REQUESTS.get(stat, DEFAULT_REQUESTS) if too_few else None,
         wanted_of="requests" if too_few else None,
     )
@@ -242,7 +251,7 @@ def judge(name: str, change: Difference, p: float, margin: float) -> Verdict:
         return "inconclusive"
     # Without a relative difference there is no margin, except that of error rates in points.
     limit = 0.0 if change.relative_interval is None else margin
-    if name == "error_rate":
+    if unit(name) == "share":
         limit = ERROR_RATE_MARGIN
     if max(map(abs, interval)) <= limit:
         return "same"
@@ -251,14 +260,16 @@ def judge(name: str, change: Difference, p: float, margin: float) -> Verdict:
     metric = name.partition(".")[0]
     if metric in NEITHER:
         return "differs"
-    return "better" if (change.absolute > 0) == (metric in HIGHER) else "worse"
+    more_is_better = metric in HIGHER or metric not in METRICS
+    return "better" if (change.absolute > 0) == more_is_better else "worse"
 
 
 def _needed(name: str, pair: _Pair, tests: int, margin: float) -> tuple[int | None, Literal["requests", "runs"] | None]:
     """Return how many requests or runs a side are needed to detect a difference as large as the margin."""
-    if name == "error_rate":
-        # As for independent trials, with the fraction of failures there was or half of the margin.
-        rate = max((pair.base.value + pair.new.value) / 2, ERROR_RATE_MARGIN / 2)
+    if unit(name) == "share":
+        # As for independent trials, with the fraction there was, at least half of the margin from 0 and 1.
+        mean = (pair.base.value + pair.new.value) / 2
+        rate = min(max(mean, ERROR_RATE_MARGIN / 2), 1 - ERROR_RATE_MARGIN / 2)
         errors = difference.errors_to_detect(distributions.MANY, 1)
         return round_up(2 * rate * (1 - rate) * (errors / ERROR_RATE_MARGIN) ** 2), "requests"
     if pair.difference.relative is None:

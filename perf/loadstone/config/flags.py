@@ -186,9 +186,9 @@ def convert(setting: Setting, value: Any) -> Any:
     """Return a value of a file, a flag or a library user as the setting's type. Raises ConfigError."""
     shown = value
     try:
-        if setting.flag.join and isinstance(value, str | list):
+        if setting.flag.join and isinstance(value, str | list | dict):
             # A list in a file is what a repeated flag is on the command line.
-            items = [value] if isinstance(value, str) else value
+            items = value if isinstance(value, list) else [value]
             value = setting.flag.join([setting.kind.parse(item) if isinstance(item, str) else item for item in items])
         elif isinstance(value, str) and setting.kind.text is not None:
             value = setting.kind.parse(value)

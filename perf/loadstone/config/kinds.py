@@ -12,10 +12,11 @@ from typing import Any
 
 from msgspec import Struct
 
-_DECIMAL = r"(?:\d+\.?\d*|\.\d+)"
+# Form of a number.
+DECIMAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
 # Units of time in seconds, longest first, as they are written in one text: 1h30m.
-_UNITS = {"d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
-_TIME_PART = re.compile(rf"({_DECIMAL})(d|h|min|ms|m|us|s)")
+SECONDS = {"d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+_TIME_PART = re.compile(rf"({DECIMAL})(d|h|min|ms|m|us|s)")
 
 
 class Kind(Struct, frozen=True):
@@ -39,10 +40,10 @@ class Kind(Struct, frozen=True):
 
 def parse_seconds(text: str) -> float:
     """Parse `30`, `30s`, `500ms`, `2m`, `1h30m` or `2d` to seconds; a bare number is seconds. Raises ValueError."""
-    if re.fullmatch(_DECIMAL, text):
+    if re.fullmatch(DECIMAL, text):
         return float(text)
     parts = _TIME_PART.findall(text)
-    sizes = [_UNITS[unit] for _, unit in parts]
+    sizes = [SECONDS[unit] for _, unit in parts]
     # Units follow each other from the largest to the smallest, each once.
     if (
         not parts
@@ -54,8 +55,11 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_fraction(text: str) -> float:
-    """Parse `0.1` or `10%`. Raises ValueError."""
-    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    """Parse `10%` or `0.1`; the caller checks its bounds. Raises ValueError."""
+    match = re.fullmatch(rf"({DECIMAL})\s*(%?)", text.strip())
+    if not match:
+        raise ValueError(text)
+    return float(match[1]) / (100 if match[2] else 1)
 
 
 def _parse_switch(text: str) -> bool:
@@ -105,12 +109,12 @@ def choice(names: tuple[str, ...]) -> Kind:
     return Kind(", ".join(names[:-1]) + f" or {names[-1]}", parse, "{" + ",".join(names) + "}", names=names)
 
 
-_TIME_TEXT = rf"^({_DECIMAL}(d|h|min|ms|m|us|s))+$"
+_TIME_TEXT = rf"^({DECIMAL}(d|h|min|ms|m|us|s))+$"
 TEXT = Kind("a text", str, lists=False)
 SWITCH = Kind("on or off", _parse_switch, lists=False)
 WHOLE = Kind("a whole number", int, "N")
 NUMBER = Kind("a number", float, "X")
-FRACTION = Kind("a fraction such as 0.1 or 10%", parse_fraction, "SHARE", text=rf"^{_DECIMAL}%?$")
+FRACTION = Kind("a fraction such as 0.1 or 10%", parse_fraction, "SHARE", text=rf"^{DECIMAL}%?$")
 TIME = Kind("a time such as 30, 500ms, 2m or 1h30m", parse_seconds, "T", text=_TIME_TEXT)
 LENGTH = Kind("a number or a distribution such as normal(512,128)", _or_text(int), "LEN", text=".+")
 PAUSE = Kind("a time such as 2s, or a distribution of seconds", _or_text(parse_seconds), "T", text=".+")

@@ -9,12 +9,17 @@ from typing import Annotated, Any, ClassVar
 from loadstone.config import kinds
 from loadstone.config.flags import Flag
 from loadstone.config.kinds import Kind
-from loadstone.config.parse import SLO_FORM, SLOS, parse_slo
 from loadstone.config.redact import hide_in_url
 from loadstone.config.server import merge, one_or_list
+from loadstone.config.slo import FORMS, GOODPUT, check_goodput, parse_goodput
 from loadstone.errors import ConfigError
 
-LIMIT = Kind(SLO_FORM, lambda text: dict([parse_slo(text)]), "METRIC:TIME", lists=False)
+LIMIT = Kind(FORMS[GOODPUT], parse_goodput, "TERMS", lists=False)
+
+
+def join_limits(values: list[Any]) -> dict[str, float]:
+    """Return the objectives of several texts or mappings; of a metric the last one counts."""
+    return merge([parse_goodput(value) for value in values])
 
 
 def _parse_percentiles(text: str) -> list[float]:
@@ -88,10 +93,10 @@ class Output:
     goodput: Annotated[
         dict[str, float],
         Flag(
-            "objectives that a good request meets, such as ttft:200ms tpot:50ms latency:5s",
+            "objectives that a good request meets: 'ttft<200ms, tpot<50ms' (docs/objectives.md)",
             LIMIT,
             many=True,
-            join=merge,
+            join=join_limits,
             vary=False,
         ),
     ] = field(default_factory=dict)
@@ -123,6 +128,4 @@ class Output:
 
     def check_goodput(self) -> None:
         """Check the objectives. Raises ConfigError."""
-        for name, limit in self.goodput.items():
-            if name not in SLOS or not limit > 0:
-                raise ConfigError(f"--goodput takes {SLO_FORM}, not {name}:{limit:g}s", field="goodput")
+        check_goodput(self.goodput)

@@ -1,4 +1,4 @@
-"""Parse single values: times, SLOs, numbers of requests or seconds, weighted models. Pure."""
+"""Parse single values: times, fractions, numbers of requests or seconds, weighted models. Pure."""
 
 from __future__ import annotations
 
@@ -11,26 +11,7 @@ from loadstone.errors import ConfigError
 REPLAY = "replay"
 # Arrival processes of an open loop (schedule/arrivals.py).
 ARRIVALS = ("constant", "poisson", "gamma")
-# Forms of numbers and units of time, in seconds; a bare number is ms in an SLO.
-_DECIMAL = r"[0-9]+\.?[0-9]*|\.[0-9]+"
-_UNITS = {"": 1e-3, "ms": 1e-3, "us": 1e-6, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_SLO_NAMES = {"e2el": "latency"}
-SLOS = ("ttft", "ttft_scheduled", "ttfat", "latency", "latency_scheduled", "tpot", "packet_time")
-SLO_FORM = f"METRIC:TIME such as ttft:200ms or latency:5s ({', '.join(SLOS)})"
 _MIX = re.compile(r"[^,=]+=(\d+\.?\d*|\.\d+)(,[^,=]+=(\d+\.?\d*|\.\d+))+")
-
-
-def parse_slo(text: str) -> tuple[str, float]:
-    """Parse an SLO, `ttft:200ms` or `latency:5s`, to (metric, seconds). Raises UsageError.
-
-    A bare number is ms, and `e2el` is latency, as in vLLM.
-    """
-    name, _, limit = text.partition(":")
-    name = _SLO_NAMES.get(name, name)
-    match = re.fullmatch(rf"({_DECIMAL})(us|ms|s|)", limit)
-    if name not in SLOS or not match or not float(match[1]):
-        raise ConfigError(f"--goodput takes {SLO_FORM}, not {text!r}")
-    return name, float(match[1]) * _UNITS[match[2]]
 
 
 def parse_models(text: str) -> list[tuple[str | None, float]]:

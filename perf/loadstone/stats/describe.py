@@ -11,25 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 from msgspec import UNSET
 
+from loadstone.config.slo import PERCENTILES
 from loadstone.stats.autocorrelation import autocorrelation, batches
 from loadstone.stats.intervals import MIN_SAMPLES, Sample, intervals, leaders, too_few
 from loadstone.summary import Metric
 from loadstone.units import Array
 
 __all__ = ["MIN_SAMPLES", "PERCENTILES", "Array", "describe", "effective_size", "enough", "percentile"]
-
-# Percentiles of every metric, by their names in summary.json.
-PERCENTILES = {
-    "p1": 0.01,
-    "p5": 0.05,
-    "p25": 0.25,
-    "p50": 0.5,
-    "p75": 0.75,
-    "p90": 0.9,
-    "p95": 0.95,
-    "p99": 0.99,
-    "p99.9": 0.999,
-}
 
 
 def describe(values: Array, unit: str, note: str | None = None, more: Mapping[str, float] = {}) -> Metric:

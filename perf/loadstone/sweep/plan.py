@@ -13,11 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.checks.resources import SPARE, open_files_advice
+from loadstone.config import slo
 from loadstone.config.parse import parse_count_or_time
 from loadstone.config.schema import flag
 from loadstone.errors import ConfigError
 from loadstone.host.client_health import open_files
-from loadstone.metrics import slo
 from loadstone.sweep import grid, knee, strategies
 from loadstone.sweep.points import Grid
 from loadstone.sweep.run import Strategy, next_grid_run
@@ -77,11 +77,8 @@ def make_plan(settings: SweepConfig, lists: Lists, path: Path) -> SweepPlan:
         knee_search = KneeSearch(field, bounds, others, settings.repeat)
         return SweepPlan(_grid(settings, [*lists, field], rule), knee_search, knee_search=knee_search)
 
-    objectives = slo.with_errors(slo.parse(settings.slo, shares=True))
-    if any(one.metric == slo.ATTAINMENT for one in objectives) and not settings.goodput:
-        raise ConfigError(
-            "--slo goodput>=99% needs --goodput: say what a request must meet, such as ttft:200ms", field="slo"
-        )
+    objectives = slo.with_errors(slo.parse(settings.slo, slo.SLO))
+    slo.check_goodput_given(objectives, settings.goodput)
     first = settings.requests or strategies.FIRST
     requests, seconds = parse_count_or_time("probe-max", settings.probe_max or 0)
     max_requests = requests or max(ProbeLimits().max_requests, first)

@@ -17,10 +17,11 @@ import numpy as np
 from msgspec import Struct
 
 from loadstone.checks.rules import client_faults
+from loadstone.config.slo import ATTAINMENT, Objective
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.measure import meets_all, per_request
 from loadstone.metrics.saturation import SaturationDetector
-from loadstone.metrics.slo import Objective, Outcome, combine, estimate, judge
+from loadstone.metrics.slo import Outcome, combine, estimate, judge
 from loadstone.stats.describe import PERCENTILES, effective_size
 from loadstone.stats.distributions import lower, student_t, upper
 from loadstone.summary import Summary
@@ -226,6 +227,8 @@ def _tally(columns: Columns, summary: Summary, objective: Objective) -> Tally:
     violations, values = _violations(columns, summary, objective)
     if violations is not None:
         return _count(violations, values, objective)
+    if objective.requests:
+        return Tally(0, 0.0, 0.0, judgement="unresolved")
     metric = summary.metrics.get(objective.metric)
     interval = metric.ci95.get("mean") if metric else None
     if objective.figure == "mean" and metric and metric.mean is not None and interval:
@@ -245,10 +248,10 @@ def _violations(columns: Columns, summary: Summary, objective: Objective) -> tup
     rows, values = r.measured & r.judged, per_request(r)
     if objective.metric == "error_rate":
         return ~r.ok[rows], np.zeros(0)
-    if objective.metric == "attainment":
-        # None where it is unknown for some requests whether they meet the objectives of --goodput.
+    if objective.metric == ATTAINMENT:
+        # None where it is unknown for some requests whether they meet the objectives: the term's own, or --goodput.
         slos: dict[str, float] = summary.run.config.goodput
-        met = meets_all(r, slos, r.measured & r.ok)
+        met = meets_all(r, slos, r.measured & r.ok) if slos else None
         return None if met is None else ~met[rows], np.zeros(0)
     if objective.metric not in values or objective.figure not in PERCENTILES:
         return None, np.zeros(0)
@@ -279,7 +282,8 @@ def _judge_objective(objective: Objective, tallies: Sequence[Tally], risk: float
     judgements = [tally.judgement for tally in tallies if tally.judgement is not None]
     if judgements or not count:
         call = judgements[-1] if judgements else "unresolved"
-        return ObjectiveResult(str(objective), call, tallies[-1].value, None, None, objective.limit, share=False)
+        value = None if objective.metric == ATTAINMENT else tallies[-1].value
+        return ObjectiveResult(str(objective), call, value, None, None, objective.limit, share=False)
 
     # A mean over all requests.
     value = sum(tally.value * tally.count for tally in counted) / count
@@ -307,7 +311,7 @@ def _by_interval(
 
 def allowed_fraction(objective: Objective) -> float:
     """Return the fraction of requests that may violate the objective."""
-    if objective.metric == "attainment":
+    if objective.metric == ATTAINMENT:
         return 1 - objective.limit
     return objective.limit if objective.metric == "error_rate" else 1 - PERCENTILES[objective.figure]
 

@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from loadstone import results
+from loadstone.config.slo import Objective
 from loadstone.errors import DataError
-from loadstone.metrics.slo import Objective
 from loadstone.sweep import folder, grid, knee, slo_probe, slo_search
 from loadstone.sweep.points import MeasuredPoint, Sweep, SweepPoint
 from loadstone.sweep.run import NextRun

@@ -5,7 +5,7 @@ An item that failed on either side says nothing about the models; it is left out
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -20,7 +20,8 @@ from loadstone.evals.output.lm_eval_samples import digest, doc_hash
 from loadstone.evals.rescore import inputs
 from loadstone.evals.rescore.sample_lines import SavedSample
 from loadstone.evals.rescore.samples_file import SamplesFile
-from loadstone.evals.scoring import score
+from loadstone.evals.scoring import intervals, score
+from loadstone.samples import Estimate
 
 # A figure: its filter and metric.
 Name = tuple[str, str]
@@ -30,12 +31,16 @@ class EvaluationSide(Struct, frozen=True, kw_only=True):
     """One evaluation.
 
     files: samples files by task. heads: headline figure by task.
+    scores: reported scores by task and metric, and by task or group for the headline, with an empty metric.
+    groups: tasks by group.
     """
 
     name: str
     model: str
     files: dict[str, list[Path]]
     heads: dict[str, Name]
+    scores: dict[Name, Estimate] = {}
+    groups: dict[str, list[str]] = {}
 
 
 class TaskComparison(Struct, frozen=True, kw_only=True):
@@ -71,10 +76,16 @@ class _ItemResult(Struct, frozen=True):
     cluster: str | None
 
 
+# By doc_id and doc_hash.
+_Items = dict[tuple[int, str], _ItemResult]
+
+
 def read(path: Path) -> EvaluationSide:
     """Return an evaluation, a folder or a samples file. Raises DataError if there are no samples."""
     latest = results.latest(path) if path.is_dir() else None
     heads: dict[str, Name] = {}
+    scores: dict[Name, Estimate] = {}
+    groups: dict[str, list[str]] = {}
     model = path.name
     if latest is not None:
         try:
@@ -83,10 +94,16 @@ def read(path: Path) -> EvaluationSide:
             evaluation = None  # by lm-eval: it has no headline figures
         if evaluation is not None:
             model = evaluation.model
-            heads = {
-                each.task: (each.figures[0].filter, each.figures[0].metric) for each in evaluation.tasks if each.figures
-            }
-    return EvaluationSide(name=str(path), model=model, files=inputs.group_by_task([path], None), heads=heads)
+            groups = {group.name: group.tasks for group in evaluation.groups}
+            scores = {(group.name, ""): group.micro for group in evaluation.groups}
+            for each in evaluation.tasks:
+                for number, figure in enumerate(each.figures):
+                    scores.setdefault((each.task, figure.metric), figure.all)
+                    if not number:
+                        heads[each.task] = (figure.filter, figure.metric)
+                        scores[each.task, ""] = figure.all
+    files = inputs.group_by_task([path], None)
+    return EvaluationSide(name=str(path), model=model, files=files, heads=heads, scores=scores, groups=groups)
 
 
 def compare(base: EvaluationSide, new: EvaluationSide) -> list[TaskComparison]:
@@ -96,6 +113,46 @@ def compare(base: EvaluationSide, new: EvaluationSide) -> list[TaskComparison]:
         raise DataError(f"{base.name} and {new.name} have no task in common: {', '.join(base.files)} against "
                          f"{', '.join(new.files)}")  # fmt: skip
     return adjust_p_values([_task(task, base, new) for task in common])
+
+
+def metric_names(side: EvaluationSide, name: str) -> list[str]:
+    """Return the metrics of the items of a task, or of the first task of a group, the headline first."""
+    for task in side.groups.get(name, [name]):
+        for logged in SamplesFile(task, side.files[task]) if task in side.files else ():
+            head = side.heads.get(task)
+            return list(dict.fromkeys(metric for _, metric in sorted(logged.metrics, key=lambda each: each != head)))
+    return []
+
+
+def score_of(name: str, metric: str, side: EvaluationSide) -> Estimate | None:
+    """Return the score of a task or group as the evaluation reports it, else from its items; None without items.
+
+    metric: of the score; empty for the headline
+    """
+    if (name, metric) in side.scores:
+        return side.scores[name, metric]
+    values, clusters = list[float](), list[Hashable | None]()
+    for task in side.groups.get(name, [name]):
+        if task in side.files:
+            items = _item_results(task, side, side.heads.get(task), metric=metric)[2].values()
+            values += [item.value or 0.0 for item in items]
+            clusters += [item.cluster and (task, item.cluster) for item in items]
+    return intervals.estimate(values, clusters)
+
+
+def paired(name: str, metric: str, base: EvaluationSide, new: EvaluationSide) -> Difference | None:
+    """Return the difference of a task or group over the items that both answered; None without any.
+
+    metric: of the scores; empty for the headline of the base
+    """
+    scored = list[tuple[float, float, Hashable | None]]()
+    for task in new.groups.get(name) or base.groups.get(name) or [name]:
+        if task in base.files and task in new.files:
+            head, _, before = _item_results(task, base, base.heads.get(task), metric=metric)
+            _, _, after = _item_results(task, new, head, new.heads.get(task), metric=metric)
+            pairs = _scored_pairs(before, after)
+            scored += [(a, b, cluster and (task, cluster)) for a, b, cluster in pairs]
+    return paired_test.difference([a for a, _, _ in scored], [b for _, b, _ in scored], [c for *_, c in scored])
 
 
 def adjust_p_values(tasks: Sequence[TaskComparison]) -> list[TaskComparison]:
@@ -113,7 +170,7 @@ def _task(task: str, base: EvaluationSide, new: EvaluationSide) -> TaskCompariso
     other, new_mode, after = _item_results(task, new, head, new.heads.get(task))
     keys = [key for key in before if key in after]
     pairs = [(before[key], after[key]) for key in keys]
-    scored = [(a.value, b.value, a.cluster) for a, b in pairs if a.value is not None and b.value is not None]
+    scored = _scored_pairs(before, after)
     words = [a.text == b.text for a, b in pairs if a.text is not None and b.text is not None]
     return TaskComparison(
         task=task,
@@ -130,14 +187,23 @@ def _task(task: str, base: EvaluationSide, new: EvaluationSide) -> TaskCompariso
     )
 
 
-def _item_results(
-    task: str, side: EvaluationSide, *heads: Name | None
-) -> tuple[Name, str, dict[tuple[int, str], _ItemResult]]:
-    """Return the figure, the answer mode and the items. The figure is the first of `heads` that exists, else any."""
-    items: dict[tuple[int, str], _ItemResult] = {}
+def _scored_pairs(before: _Items, after: _Items) -> list[tuple[float, float, str | None]]:
+    """Return the scores of the items that both sides answered, with the cluster of each."""
+    pairs = [(before[key], after[key]) for key in before if key in after]
+    return [(a.value, b.value, a.cluster) for a, b in pairs if a.value is not None and b.value is not None]
+
+
+def _item_results(task: str, side: EvaluationSide, *heads: Name | None, metric: str = "") -> tuple[Name, str, _Items]:
+    """Return the figure, the answer mode and the items. The figure is the first of `heads` that exists, else any.
+
+    metric: the figure is the first of this metric, through any filter
+    """
+    items: _Items = {}
     name, mode = None, ""
     for logged in SamplesFile(task, side.files[task]):
-        if name not in logged.metrics:
+        if metric and (name is None or name not in logged.metrics):
+            name = next((each for each in logged.metrics if each[1] == metric), name)
+        elif name not in logged.metrics:
             name = next((head for head in (*heads, *logged.metrics) if head in logged.metrics), name)
         mode = mode or logged.mode
         items[logged.responses.doc_id, doc_hash(logged.responses.doc)] = _item_result(logged, name)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from loadstone.checks.finding import one_line
+from loadstone.compare import gates
+from loadstone.compare.gates import GateResult
 from loadstone.evals.compare.paired_test import MARGIN
 from loadstone.report.page import Axis, Chart, Page, Prose, Section, Series, Table, Tone
 
@@ -24,9 +26,18 @@ _TONES: dict[str, Tone] = {"better": "good", "same": "good", "worse": "bad", "in
 
 
 def page(
-    names: tuple[str, str], models: tuple[str, str], tasks: Sequence[TaskComparison], margin: float = MARGIN
+    names: tuple[str, str],
+    models: tuple[str, str],
+    tasks: Sequence[TaskComparison],
+    margin: float = MARGIN,
+    judged: Sequence[GateResult] = (),
 ) -> Page:
-    """Return the page. names, models: of base and new. margin: differences within it are the same, as a fraction."""
+    """Return the page.
+
+    names, models: of base and new
+    margin: differences within it are the same, as a fraction
+    judged: the gates
+    """
     base, new = (one_line(name, 60) for name in names)
     verdicts = [task.difference.verdict(margin) for task in tasks if task.difference]
     margin_text = (
@@ -34,6 +45,7 @@ def page(
         "the interval excludes 0. inconclusive: neither; more items would decide."
     )
     sections = [
+        *gates.section(judged),
         Section("Tasks", [*_warnings(tasks), _table(tasks, margin), *_chart(tasks)]),
         Section("How to read this", [*(Prose(text) for text in _READING), Prose(margin_text)]),
     ]
@@ -44,7 +56,9 @@ def page(
     more = f" {len(ordered) - MAX_NAMED} more below." if len(ordered) > MAX_NAMED else ""
     lead = " ".join(_sentence(task, margin) for task in ordered[:MAX_NAMED]) + more
     about = f"base: {one_line(models[0], 60)}; new: {one_line(models[1], 60)}."
-    return Page(f"{new} against {base}", Prose(f"{lead}\n{about}", tone), sections)
+    missed = gates.missed_sentence(judged)
+    lead = f"{missed} {lead}" if missed else lead
+    return Page(f"{new} against {base}", Prose(f"{lead}\n{about}", "bad" if missed else tone), sections)
 
 
 def _sentence(task: TaskComparison, margin: float) -> str:
