@@ -16,9 +16,11 @@ from typing import Any
 from loadstone.errors import ConfigError, UsageError
 
 
-def load_instance(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
+def load_instance(
+    group: str, name: str, built_in: Mapping[str, str], flag: str, other_names: Mapping[str, str] | None = None
+) -> Any:
     """Load the object called `name`; of a class, return an instance. Arguments and errors as `load_object`."""
-    loaded = load_object(group, name, built_in, flag)
+    loaded = load_object(group, name, built_in, flag, other_names)
     try:
         return loaded() if isinstance(loaded, type) else loaded
     except UsageError:
@@ -27,13 +29,16 @@ def load_instance(group: str, name: str, built_in: Mapping[str, str], flag: str)
         raise _load_error(flag, name, exc) from exc
 
 
-def load_object(group: str, name: str, built_in: Mapping[str, str], flag: str) -> Any:
+def load_object(
+    group: str, name: str, built_in: Mapping[str, str], flag: str, other_names: Mapping[str, str] | None = None
+) -> Any:
     """Load the object called `name`, and return it as it is, also a class.
 
     group: entry-point group in which other distributions offer such objects.
     name: name of a built-in or entry point, or `path/to/file.py:Name`.
     built_in: `module:attribute` of the built-ins, by name.
     flag: flag that the name was given to, for errors.
+    other_names: what other tools call the built-ins, for errors.
 
     Raises UsageError; for an unknown name it lists the known ones.
     """
@@ -52,7 +57,8 @@ def load_object(group: str, name: str, built_in: Mapping[str, str], flag: str) -
     except Exception as exc:  # third-party code may raise anything
         raise _load_error(flag, name, exc) from exc
     known = [*built_in, *installed]
-    similar = difflib.get_close_matches(name, known, 1)
+    other = (other_names or {}).get(name.lower())
+    similar = [other] if other else difflib.get_close_matches(name, known, 1)
     hint = f" (did you mean {similar[0]}?)" if similar else ""
     raise ConfigError(f"{flag} takes {', '.join(known)} or FILE.py:NAME, not {name!r}{hint}")
 

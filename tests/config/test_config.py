@@ -30,6 +30,10 @@ SLO_FORM = (
 )
 
 
+# What --rate takes, with what to do instead of vLLM's `inf`.
+A_RATE = "a number above 0 (to send without a rate, leave it out and give -c N)"
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -41,9 +45,9 @@ SLO_FORM = (
         ({"grace": -0.5}, "--grace takes 0 or more, not -0.5"),
         ({"grace": math.inf}, "--grace takes 0 or more, not inf"),
         ({"seed": -1}, "--seed takes 0 or more, not -1"),
-        ({"rate": 0.0}, "--rate takes a number above 0, not 0.0"),
-        ({"rate": math.nan}, "--rate takes a number above 0, not nan"),
-        ({"rate": math.inf}, "--rate takes a number above 0, not inf"),
+        ({"rate": 0.0}, f"--rate takes {A_RATE}, not 0.0"),
+        ({"rate": math.nan}, f"--rate takes {A_RATE}, not nan"),
+        ({"rate": math.inf}, f"--rate takes {A_RATE}, not inf"),
         ({"duration": -3.0}, "--duration takes a number above 0, not -3.0"),
         ({"connect_timeout": 0.0}, "--connect-timeout takes a number above 0, not 0.0"),
         ({"ttft_timeout": 0.0}, "--ttft-timeout takes a number above 0, not 0.0"),
@@ -261,8 +265,8 @@ def test_from_mapping_takes_both_spellings() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"concurency": 5}, "`run` has no setting 'concurency'; …concurrency…"),
-        ({"output_lenn": 5}, "`run` has no setting 'output-lenn'; …output-len…"),
+        ({"concurency": 5}, "`run` has no setting 'concurency' (did you mean concurrency?); …"),
+        ({"output_lenn": 5}, "`run` has no setting 'output-lenn' (did you mean output-len?); …"),
         ({"zzz": 5}, "`run` has no setting 'zzz'; see loadstone run --help"),
         ({"requests": "many"}, "--requests takes a whole number, not 'many'"),
         ({"transport": "pigeon"}, "--transport takes wire or aiohttp, not 'pigeon'"),

@@ -84,7 +84,11 @@ def test_a_flag_and_a_file_give_the_same_setting(name: str, tmp_path: Path) -> N
     ("fields", "sentence", "field"),
     [
         ({"rate": "fast"}, "--rate takes a number, not 'fast'", "rate"),
-        ({"rate": 0}, "--rate takes a number above 0, not 0", "rate"),
+        (
+            {"rate": 0},
+            "--rate takes a number above 0 (to send without a rate, leave it out and give -c N), not 0",
+            "rate",
+        ),
         ({"concurrency": 2.5}, "--concurrency takes a whole number, not '2.5'", "concurrency"),
         ({"timeout": "5 parsecs"}, "--timeout takes a time such as 30, 500ms, 2m or 1h30m, not '5 parsecs'", "timeout"),
         ({"cancel_share": "150%"}, "--cancel-share takes 0 to 1, not 1.5", "cancel_share"),
@@ -120,7 +124,7 @@ label: x
     ("line", "sentence", "number"),
     [
         ("timeout: 5 parsecs", "--timeout takes a time such as", 3),
-        ("concurency: 5", "`run` has no setting 'concurency'; ", 3),
+        ("concurency: 5", "`run` has no setting 'concurency' (did you mean concurrency?); ", 3),
         ("rate: 2\nstages: 30s@2", "--rate and --stages exclude each other", 3),
         ("cancel_after: 1s", "--cancel-after needs --cancel-share", 3),
         ("from: 10\narrivals: gauss", "--arrivals takes constant", 4),

@@ -180,7 +180,7 @@ CLASHES = [
     ("--dataset azure:untimed.csv", "untimed.csv has no column 'TIMESTAMP'"),
     ("--dataset production.jsonl --rate 5 --arrivals replay", "--arrivals replay takes the recorded times"),
     ("--dataset broken.jsonl", "broken.jsonl, line 2: not JSON"),
-    ("--config own.toml", "own.toml, line 1: `run` has no setting 'burstyness'; "),
+    ("--config own.toml", "own.toml, line 1: `run` has no setting 'burstyness' (did you mean burstiness?); "),
 ]
 
 

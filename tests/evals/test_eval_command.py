@@ -430,9 +430,9 @@ def test_answers_that_are_not_scored_yet_are_said_to_be_so(sim: Sim, capsys: pyt
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("-n", "5"), "--requests is not for an evaluation: its requests are the items of --tasks: give --limit"),
-        (("--n-choices", "2"), "--n-choices is not for an evaluation: give --repeat for several answers"),
-        (("--duration", "5"), "--duration is not for an evaluation: it ends when all items have been asked"),
+        (("-n", "5"), "`eval` has no flag -n (use --limit; or --samples); see loadstone eval --help"),
+        (("--n-choices", "2"), "`eval` has no flag --n-choices (use --repeat); see loadstone eval --help"),
+        (("--duration", "5"), "`eval` has no flag --duration (an evaluation ends when all items have been asked"),
     ],
 )
 def test_flags_of_a_run_that_make_no_sense_say_what_to_type(

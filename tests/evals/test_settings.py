@@ -61,11 +61,11 @@ class Wrong:
 
 
 WRONG = [
-    Wrong("`eval` has no setting 'modell'; did you mean model?", {"modell": "x"}),
-    Wrong("`eval` has no setting 'num-fewshots'; did you mean num-fewshot?", {"num_fewshots": 1}),
-    Wrong("`eval` has no setting 'requests'; ", {"requests": 5}),
-    Wrong("`eval` has no setting 'duration'; ", {"duration": 5}),
-    Wrong("`eval` has no setting 'choices'; ", {"choices": 5}),
+    Wrong("`eval` has no setting 'modell' (did you mean model?); see loadstone eval --help", {"modell": "x"}),
+    Wrong("`eval` has no setting 'num-fewshots' (did you mean num-fewshot?); see", {"num_fewshots": 1}),
+    Wrong("`eval` has no setting 'requests' (use limit; or samples); ", {"requests": 5}),
+    Wrong("`eval` has no setting 'duration' (an evaluation ends when all items", {"duration": 5}),
+    Wrong("`eval` has no setting 'choices'", {"choices": 5}),
     Wrong("--tasks takes names of tasks", {"tasks": []}),
     Wrong("--limit takes a number of items, or a share below 1, not 1.5", {"limit": 1.5}),
     Wrong("--repeat takes 1 or more, not 0", {"repeat": 0}),

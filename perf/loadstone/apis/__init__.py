@@ -22,6 +22,7 @@ from loadstone.errors import ConfigError
 __all__ = [
     "API",
     "APIS",
+    "OTHER_NAMES",
     "BadEventError",
     "Delta",
     "Event",
@@ -44,6 +45,20 @@ APIS: dict[str, str] = {
     "tgi": "loadstone.apis.tgi:TGI",
     "ollama": "loadstone.apis.ollama:Ollama",
     "template": "loadstone.apis.template:TemplateAPI",
+}
+# What other tools call these protocols (vLLM's and SGLang's --backend, EvalScope's --api, AIPerf's --endpoint-type).
+OTHER_NAMES: dict[str, str] = {
+    **dict.fromkeys(("openai", "openai-chat", "chat-completions", "chat_completions", "/v1/chat/completions"), "chat"),
+    **dict.fromkeys(("vllm-chat", "sglang-oai-chat", "lmdeploy-chat", "local-chat-completions"), "chat"),
+    **dict.fromkeys(("vllm", "sglang-oai", "lmdeploy", "local-completions", "openai-completions"), "completions"),
+    **dict.fromkeys(("text-completions", "completion", "/v1/completions"), "completions"),
+    **dict.fromkeys(("openai-responses", "openai_responses", "/v1/responses"), "responses"),
+    **dict.fromkeys(("anthropic", "claude", "anthropic-messages", "/v1/messages"), "messages"),
+    **dict.fromkeys(("openai-embeddings", "openai_embedding", "embedding", "/v1/embeddings"), "embeddings"),
+    **dict.fromkeys(("rankings", "vllm-rerank", "openai_rerank", "nim_rankings", "cohere_rankings"), "rerank"),
+    **dict.fromkeys(("sglang", "sglang-native", "/generate"), "generate"),
+    **dict.fromkeys(("huggingface_generate", "text-generation-inference", "generate_stream"), "tgi"),
+    **dict.fromkeys(("custom", "raw"), "template"),
 }
 
 

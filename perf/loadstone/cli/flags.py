@@ -35,7 +35,10 @@ def _add_flag(group: argparse._ActionsContainer, setting: Setting, lists: bool) 
         group.add_argument(*names, action=action, **options)
         return
     names = [*([flag.short] if flag.short else []), *(f"--{name}" for name in (setting.name, *flag.aliases))]
-    options["type"] = _argument_type(setting, lists)
+    if setting.kind.names and not lists:
+        options["choices"] = setting.kind.names  # mistakes.py names the nearest of them
+    else:
+        options["type"] = _argument_type(setting, lists)
     options["metavar"] = flag.metavar or setting.kind.metavar
     if flag.repeat:
         options["action"] = "append"

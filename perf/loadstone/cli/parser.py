@@ -7,7 +7,7 @@ one place, config/schema.py.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
@@ -53,7 +53,12 @@ def load_command(name: str) -> Command:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports a mistake as an exception with one sentence."""
+    """An argument parser that reports a mistake as an exception with one sentence.
+
+    commands: parsers of the commands; none for a parser of one command.
+    """
+
+    commands: Mapping[str, argparse.ArgumentParser] = {}
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see {self.prog} --help")
@@ -78,6 +83,7 @@ def build_parser(only: str | None = None) -> Parser:
         )
         if only in (None, name):
             load_command(name).add(parser)
+    top.commands = parsers.choices
     return top
 
 
@@ -88,7 +94,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     command = arguments[0] if arguments else ""
     if command != "swarm":
-        return build_parser(command).parse_args(arguments)
+        left_over: list[str] = []
+        error: ConfigError | None = None
+        try:
+            options, left_over = build_parser(command).parse_known_args(arguments)
+            if not left_over:
+                return options
+        except ConfigError as exc:
+            error = exc
+        # Only a mistake loads the flags of all commands.
+        from loadstone.cli import mistakes
+
+        raise mistakes.explain(arguments, build_parser().commands, left_over, error) from error
 
     # What `run` does not know is for Locust.
     from loadstone.cli.flags import add_flags

@@ -2,7 +2,7 @@
 
 `schema.Config` has every setting of a run. `load.load_config` fills it from a file and the flags, `parse.py` parses
 single values, `providers.py` adds what a provider's name implies, `secrets.py` and `redact.py` keep keys out of what
-is shown.
+is shown. `foreign_flags.py` has what other tools call these settings.
 
 May import the rooms for data and transport; nothing that runs.
 """

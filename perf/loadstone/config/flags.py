@@ -18,7 +18,6 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config import kinds
-from loadstone.config.foreign_flags import suggest
 from loadstone.config.kinds import Kind
 from loadstone.errors import ConfigError
 
@@ -214,8 +213,12 @@ def from_mapping(cls: type[T], fields: Mapping[str, Any], command: str) -> T:
             continue
         setting = by_name.get(name.replace("-", "_"))
         if setting is None:
-            hint = suggest(command, name, [each.name for each in settings.values()])
-            raise ConfigError(f"`{command}` has no setting {name.replace('_', '-')!r}; {hint}", field=name)
+            from loadstone.config.foreign_flags import suggest  # its tables are read only after a mistake
+
+            plain = name.replace("_", "-")
+            hint = suggest(command, plain, [each.name for each in settings.values()])
+            sentence = f"`{command}` has no setting {plain!r}" + (f" ({hint})" if hint else "")
+            raise ConfigError(f"{sentence}; see loadstone {command} --help", field=name)
         values[setting.field] = convert(setting, value)
     return cls(**values)
 

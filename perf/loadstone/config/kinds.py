@@ -25,6 +25,7 @@ class Kind(Struct, frozen=True):
     parse: parses a text. Raises ValueError.
     metavar: placeholder of the value in --help; None for the flag's name in capitals.
     lists: True if a sweep takes a list of values in place of one.
+    names: the texts that it may be, where they are few.
     text: regular expression of the texts that a file may have where the setting's type is no text; None for none.
     """
 
@@ -33,6 +34,7 @@ class Kind(Struct, frozen=True):
     metavar: str | None = None
     lists: bool = True
     text: str | None = None
+    names: tuple[str, ...] = ()
 
 
 def parse_seconds(text: str) -> float:
@@ -100,7 +102,7 @@ def choice(names: tuple[str, ...]) -> Kind:
             raise ValueError(text)
         return text
 
-    return Kind(", ".join(names[:-1]) + f" or {names[-1]}", parse, "{" + ",".join(names) + "}")
+    return Kind(", ".join(names[:-1]) + f" or {names[-1]}", parse, "{" + ",".join(names) + "}", names=names)
 
 
 _TIME_TEXT = rf"^({_DECIMAL}(d|h|min|ms|m|us|s))+$"

@@ -31,6 +31,7 @@ class Pace:
             "requests per second, sent on schedule whether or not responses arrive",
             metavar="R",
             above=0,
+            why="to send without a rate, leave it out and give -c N",
             excludes=(("stages", "stages have rates of their own"),),
         ),
     ] = None

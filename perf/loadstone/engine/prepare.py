@@ -113,7 +113,8 @@ def find_api(config: Config) -> base.API:
 
         return TemplateAPI(config.body_template, config.text_path, config.usage_path)
     name = config.api or DEFAULT_API
-    return apis.check_api(load_instance("loadstone.apis", name, apis.APIS, "--api"), name)
+    api = load_instance("loadstone.apis", name, apis.APIS, "--api", apis.OTHER_NAMES)
+    return apis.check_api(api, name)
 
 
 def read_prompts(config: Config, notice: Notice) -> list[Prompt]:

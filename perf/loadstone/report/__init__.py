@@ -23,3 +23,12 @@ VIEWS: dict[str, str] = {
     "junit": "loadstone.report.junit:render",
     "md": "loadstone.report.markdown:render",
 }
+# What other tools call these views.
+OTHER_NAMES: dict[str, str] = {
+    **dict.fromkeys(("table", "console", "stdout", "plain", "txt"), "text"),
+    **dict.fromkeys(("markdown", "github"), "md"),
+    **dict.fromkeys(("jsonl", "yaml"), "json"),
+    **dict.fromkeys(("xml", "junitxml", "junit-xml"), "junit"),
+    **dict.fromkeys(("excel", "xlsx"), "csv"),
+    "evalscope": "classic",
+}

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 def view_of(name: str, others: Mapping[str, str] | None = None) -> Callable[[Summary], str]:
     """Return the view of a name. `others`: names that are valid too but handled elsewhere."""
     from loadstone.plugins import load_instance
-    from loadstone.report import VIEWS, terminal
+    from loadstone.report import OTHER_NAMES, VIEWS, terminal
 
     if name == "text":
         return terminal.render
     view: Callable[[Summary], str] = load_instance(
-        "loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as"
+        "loadstone.views", name, {"text": "", **VIEWS, **(others or {})}, "--as", OTHER_NAMES
     )
     return view
 
