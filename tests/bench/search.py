@@ -24,6 +24,7 @@ from loadstone.config.schema import Config
 from loadstone.sweep import plan
 from loadstone.sweep.run import SweepRun
 from support import virtual_server
+from support.sweeps import sweep_config
 
 BEGIN = 10.0
 # Arrivals of a series, and series, that tell the truth at a rate.
@@ -37,13 +38,13 @@ class Case(NamedTuple):
     slo: str
     limit: float
     share: float
-    probe: str
+    probe: int
     between: tuple[float, float]
 
 
 CASES = {
-    "p90": Case("ttft.p90<60ms", 0.06, 0.9, "4000", (70.0, 86.0)),
-    "p99": Case("ttft.p99<200ms", 0.2, 0.99, "20000", (80.0, 96.0)),
+    "p90": Case("ttft.p90<60ms", 0.06, 0.9, 4000, (70.0, 86.0)),
+    "p99": Case("ttft.p99<200ms", 0.2, 0.99, 20_000, (80.0, 96.0)),
 }
 
 
@@ -80,7 +81,7 @@ def search(seed: int, case: Case) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "search"
         config = Config(url="http://simulated", dataset="random", rate=BEGIN, seed=1_000 * seed)
-        course = plan.make_plan({"slo": case.slo, "probe_max": case.probe}, config, {}, path)
+        course = plan.make_plan(sweep_config(config, slo=case.slo, probe_max=case.probe), {}, path)
         campaign = SweepRun(path, course.grid, config)
         assert course.slo_search is not None
         assert campaign.run(course.strategy, virtual_server.go()) == "done"

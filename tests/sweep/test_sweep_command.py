@@ -150,7 +150,7 @@ def test_flags_take_precedence_over_lists_of_a_file() -> None:
 FILE_REFUSED = [
     ("concurrency: [1, many]", "sweep.yaml, line 1: --concurrency takes a whole number, not 'many'"),
     ("seed: 1\nconcurrency: 1,many", "sweep.yaml, line 2: --concurrency takes a whole number, not 'many'"),
-    ("wihtin: 5%", "sweep.yaml, line 1: `sweep` has no setting 'wihtin'; did you mean within?"),
+    ("wihtin: 5%", "sweep.yaml, line 1: `sweep` has no setting 'wihtin' (did you mean within?)"),
     ("within: 5%", "sweep.yaml, line 1: --within needs --slo or --auto"),
     ("repeat: often", "sweep.yaml, line 1: --repeat takes a whole number, not 'often'"),
     ("vary: {speeed: [1]}", "sweep.yaml, line 1: --vary takes a flag of `loadstone run`"),

@@ -256,7 +256,7 @@ def from_mapping(fields: Mapping[str, Any], where: str, file: str | None = None)
     models = models if isinstance(models, list) else [models]
     if len(set(models)) < len(models) or not models:
         raise ConfigError(f"{where}: each --model is given once", field="model")
-    with located(file):
+    with located(file, Eval):
         evaluation = flags.from_mapping(Eval, named, "eval")
         return [replace(evaluation, model=model) for model in models]
 
