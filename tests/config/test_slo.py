@@ -10,7 +10,7 @@ import pytest
 
 from loadstone.cli.main import main
 from loadstone.compare import estimate, verdicts
-from loadstone.config.load import load_config
+from loadstone.config.loading import load_config
 from loadstone.config.schema import Config, from_mapping
 from loadstone.config.slo import (
     ALIASES,
@@ -224,7 +224,7 @@ def test_scores_refused(text: str, message: str) -> None:
 )
 def test_goodput_of_flags_and_files(value: Any) -> None:
     assert parse_goodput(value) == pytest.approx(GOOD)
-    assert from_mapping({"goodput": value}, "x.toml").check().goodput == pytest.approx(GOOD)
+    assert from_mapping({"goodput": value}).check().goodput == pytest.approx(GOOD)
 
 
 @pytest.mark.parametrize("lines", ['goodput = ["ttft:200ms", "tpot:50ms"]', 'goodput = "ttft<200ms, tpot<50ms"',

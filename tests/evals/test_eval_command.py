@@ -90,7 +90,8 @@ def test_flags_that_an_evaluation_does_not_use_are_named_once(sim: Sim, capsys: 
     assert done.status == 0, done.err
     assert [line for line in done.err.splitlines() if " not used: " in line] == [
         "loadstone: --batch-size is not used: it is for a local model, and a server decides on its own batches;"
-        " --insecure is not used: no URL begins with https://"
+        " --insecure is not used: no URL begins with https://; --usage is not used: an unstreamed response has its"
+        " token counts in any case"
     ]
     done = evaluate(capsys, sim.url, *flags, "--stage", "score", tasks=eval_tasks.NAME)
     assert " not used: " not in done.err

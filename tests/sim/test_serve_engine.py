@@ -318,7 +318,7 @@ SETTINGS = [
     ({"preset": "tiny"}, "--preset needs --engine: it is a setting of the simulated engine, --engine vllm"),
     (
         {"prefix_caching": False},
-        "--prefix-caching needs --engine: it is a setting of the simulated engine, --engine vllm",
+        "--no-prefix-caching needs --engine: it is a setting of the simulated engine, --engine vllm",
     ),
     (
         {"engine": "vllm", "ttft": "2ms"},

@@ -17,8 +17,8 @@ import numpy as np
 from loadstone.capacity import from_sweep
 from loadstone.capacity.curves import Curve, PointJudgement, build_curves
 from loadstone.capacity.replica import find_capacity
+from loadstone.config.slo import parse
 from loadstone.metrics.columns import Columns, build
-from loadstone.metrics.slo import parse
 from loadstone.records import Pieces, Record, Usage
 from loadstone.results import measure_columns
 from loadstone.schedule.arrivals import ArrivalProcess

@@ -6,8 +6,8 @@ import dataclasses
 from typing import Any
 
 from loadstone.capacity.curves import Curve, build_curves
+from loadstone.config import slo
 from loadstone.config.schema import Config
-from loadstone.metrics.slo import slo
 from loadstone.summary import Counts, Doubt, Metric, Status, Summary, Verdict
 from loadstone.sweep.points import Grid, MeasuredPoint, Sweep
 from loadstone.sweep.settings import SweepConfig

@@ -359,7 +359,7 @@ def test_goodput_has_objectives_of_its_own(tmp_path: Path) -> None:
     """--goodput of the run, which every request meets, does not count."""
     goodput = {"latency": 60.0}
     found = run(tmp_path, rate=50.0, requests=500, goodput=goodput, slo="goodput(ttft<30ms)>=99% goodput>=99%")
-    summary = results.read_summary(tmp_path / "run", goodput={"ttft": 0.03})
+    summary = results.read_summary(tmp_path / "run", changes={"goodput": {"ttft": 0.03}})
     own, whole = found.tallies
     assert own.value == pytest.approx(1 - (summary.rates["attainment"] or 0))
     assert (0 < own.value < 1, whole.value) == (True, 0.0)

@@ -177,7 +177,9 @@ def check(config: Any) -> None:
                 clash = f"{settings[name].switch} and {settings[other].switch} exclude each other: {why}"
                 raise ConfigError(clash, field=name)
         needed, why = flag.needs
-        if needed and not any(getattr(config, other) for other in needed):
+        # A number may be on by default, such as the retries of an evaluation.
+        numbers = (getattr(config, other) for other in needed if isinstance(settings[other].default, int | float))
+        if needed and present.isdisjoint(needed) and not any(numbers):
             flags = " or ".join(settings[other].switch for other in needed)
             raise ConfigError(f"{settings[name].switch} needs {flags}: {why}", field=name)
 

@@ -250,7 +250,7 @@ def _violations(columns: Columns, summary: Summary, objective: Objective) -> tup
         return ~r.ok[rows], np.zeros(0)
     if objective.metric == ATTAINMENT:
         # None where it is unknown for some requests whether they meet the objectives: the term's own, or --goodput.
-        slos: dict[str, float] = summary.run.config.goodput
+        slos = objective.requests or summary.run.config.goodput
         met = meets_all(r, slos, r.measured & r.ok) if slos else None
         return None if met is None else ~met[rows], np.zeros(0)
     if objective.metric not in values or objective.figure not in PERCENTILES:
