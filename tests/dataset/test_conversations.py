@@ -11,8 +11,8 @@ import pytest
 
 from loadstone.apis import RequestSettings
 from loadstone.apis.openai import Chat
+from loadstone.config.schema import Config
 from loadstone.config.stages import parse_stages
-from loadstone.engine.in_flight import TimeLimits
 from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.runner import LAST, Runner
 from loadstone.engine.sender import Endpoint, Sender
@@ -270,7 +270,7 @@ def test_request_ids_are_sent_and_recorded() -> None:
 
 def test_requests_are_taken_back_after_a_while() -> None:
     load = Load(concurrency=1, requests=40, cancel_share=0.5, seed=1)
-    run = Run(load, Scripted(steady(ttft=0.5, itl=0.5)), limits=TimeLimits(cancel_after=0.75))
+    run = Run(load, Scripted(steady(ttft=0.5, itl=0.5)), limits=Config(cancel_after=0.75))
     run.go()
     taken = [r for r in run.by_index() if r.error is not None]
     assert [r.index for r in taken] == [index for index in range(40) if run.plan.cancelled(index)]
@@ -281,9 +281,7 @@ def test_requests_are_taken_back_after_a_while() -> None:
 
 
 def test_an_answer_that_is_quicker_than_the_client_is_a_success() -> None:
-    run = Run(
-        Load(concurrency=1, requests=5, cancel_share=1.0), Scripted(steady()), limits=TimeLimits(cancel_after=9.0)
-    )
+    run = Run(Load(concurrency=1, requests=5, cancel_share=1.0), Scripted(steady()), limits=Config(cancel_after=9.0))
     run.go()
     assert {r.error for r in run.records} == {None}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from loadstone.engine.in_flight import TimeLimits
+from loadstone.config.schema import Config
 from loadstone.engine.runner import Runner
 from loadstone.records import Failure, FailureCause
 from loadstone.results import measure
@@ -151,30 +151,42 @@ def test_every_failure_is_a_row_and_the_load_goes_on() -> None:
     assert run.carrier.failed == 3
 
 
-TIMEOUTS: list[tuple[str, TimeLimits, list[Step], str, float]] = [
-    ("no head", TimeLimits(ttft=2), [(50, token())], "no output after 2 s (--ttft-timeout)", 2),
-    ("role only", TimeLimits(ttft=2), [(1, chunk()), (50, token())], "no output after 2 s (--ttft-timeout)", 2),
+TIMEOUTS: list[tuple[str, Config, list[Step], str, float]] = [
+    ("no head", Config(ttft_timeout=2), [(50, token())], "no output after 2 s (--ttft-timeout)", 2),
+    ("role only", Config(ttft_timeout=2), [(1, chunk()), (50, token())], "no output after 2 s (--ttft-timeout)", 2),
     (
         "stalled",
-        TimeLimits(idle=1.5),
+        Config(idle_timeout=1.5),
         [(3, token()), (1, token()), (50, DONE)],
         "no output for 1.5 s (--idle-timeout)",
         5.5,
     ),
-    ("no end", TimeLimits(idle=1), [(0.5, token("a", "stop")), (50, DONE)], "no output for 1 s (--idle-timeout)", 1.5),
+    (
+        "no end",
+        Config(idle_timeout=1),
+        [(0.5, token("a", "stop")), (50, DONE)],
+        "no output for 1 s (--idle-timeout)",
+        1.5,
+    ),
     (
         "slow but alive",
-        TimeLimits(idle=2, total=7.5),
+        Config(idle_timeout=2, timeout=7.5),
         [(1.5, token())] * 9,
         "not complete after 7.5 s (--timeout)",
         7.5,
     ),
-    ("first of all", TimeLimits(ttft=5, idle=1, total=9), [(50, token())], "no output after 5 s (--ttft-timeout)", 5),
+    (
+        "first of all",
+        Config(ttft_timeout=5, idle_timeout=1, timeout=9),
+        [(50, token())],
+        "no output after 5 s (--ttft-timeout)",
+        5,
+    ),
 ]
 
 
 @pytest.mark.parametrize(("limits", "steps", "message", "end"), [c[1:] for c in TIMEOUTS], ids=[c[0] for c in TIMEOUTS])
-def test_timeouts(limits: TimeLimits, steps: list[Step], message: str, end: float) -> None:
+def test_timeouts(limits: Config, steps: list[Step], message: str, end: float) -> None:
     run = Run(
         Load(concurrency=1, requests=2), Scripted(lambda n, r: steps if n == 0 else steady()(n, r)), limits=limits
     )
@@ -192,7 +204,7 @@ def test_each_of_many_requests_has_its_limits_from_its_own_start() -> None:
     run = Run(
         Load(concurrency=4, requests=4),
         Scripted(lambda number, _: [(waits[number], token("a", "stop") + DONE)]),
-        limits=TimeLimits(total=2),
+        limits=Config(timeout=2),
     )
     run.go()
     failed = [record for record in run.by_index() if record.error]
@@ -201,7 +213,11 @@ def test_each_of_many_requests_has_its_limits_from_its_own_start() -> None:
 
 
 def test_a_run_within_its_limits_is_not_touched() -> None:
-    run = Run(Load(concurrency=1, requests=3), Scripted(steady()), limits=TimeLimits(ttft=0.6, idle=0.2, total=0.8))
+    run = Run(
+        Load(concurrency=1, requests=3),
+        Scripted(steady()),
+        limits=Config(ttft_timeout=0.6, idle_timeout=0.2, timeout=0.8),
+    )
     run.go()
     assert [r.error for r in run.records] == [None] * 3
 

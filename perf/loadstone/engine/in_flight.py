@@ -5,28 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from loadstone.apis.response_parser import ResponseParser
+from loadstone.config.schema import Config
 from loadstone.engine.requests import PreparedRequest
 from loadstone.records import Choice, Failure, FailureCause, Phase, Record
 from loadstone.transport import Clock, Exchange
 from loadstone.units import NS_PER_S
-
-
-class TimeLimits(Struct, frozen=True, kw_only=True):
-    """Limits of one request, in seconds. None: no limit.
-
-    ttft: from sending to the first output.
-    idle: between two outputs, and from the last output to the end.
-    total: from the start, connecting included.
-    cancel_after: from sending until the client cancels a request that is chosen to be cancelled.
-    """
-
-    ttft: float | None = None
-    idle: float | None = None
-    total: float | None = None
-    cancel_after: float | None = None
 
 
 class InFlightRequest:
@@ -80,7 +66,7 @@ class InFlightRequest:
         prepared: PreparedRequest,
         response: ResponseParser,
         clock: Clock,
-        limits: TimeLimits,
+        limits: Config,
         index: int,
         due: int,
         phase: Phase,
@@ -200,11 +186,11 @@ class InFlightRequest:
         last = self.response.last
         now = self._clock()
         sent = now if self.exchange.sent is None else self.exchange.sent
-        ttft = limits.ttft if last is None else None
-        idle = limits.idle if last is not None else None
+        ttft = limits.ttft_timeout if last is None else None
+        idle = limits.idle_timeout if last is not None else None
         cancel = limits.cancel_after if self.cancelled else None
         waits: tuple[tuple[int, float | None, FailureCause, str], ...] = (
-            (self.started_at, limits.total, FailureCause.TIMEOUT, "not complete after {:g} s (--timeout)"),
+            (self.started_at, limits.timeout, FailureCause.TIMEOUT, "not complete after {:g} s (--timeout)"),
             (sent, ttft, FailureCause.TIMEOUT, "no output after {:g} s (--ttft-timeout)"),
             (last or 0, idle, FailureCause.TIMEOUT, "no output for {:g} s (--idle-timeout)"),
             (sent, cancel, FailureCause.CANCELLED, "cancelled after {:g} s (--cancel-after)"),
@@ -216,8 +202,8 @@ class InFlightRequest:
         ]
         due, kind, text = min(ends, default=(float("inf"), FailureCause.TIMEOUT, ""))
         # The idle limit begins with the first output, whenever that comes: look again after it.
-        if limits.idle is not None and last is None:
-            due = min(due, now + limits.idle * NS_PER_S)
+        if limits.idle_timeout is not None and last is None:
+            due = min(due, now + limits.idle_timeout * NS_PER_S)
 
         left = due - self._clock()
         if left <= 0:
@@ -233,10 +219,10 @@ class Timeouts:
     in the order in which they started.
     """
 
-    def __init__(self, limits: TimeLimits, clock: Clock) -> None:
+    def __init__(self, limits: Config, clock: Clock) -> None:
         self._clock = clock
         # Seconds before which no request can time out; None: there are no limits.
-        waits = (wait for wait in (limits.ttft, limits.idle, limits.total) if wait is not None)
+        waits = (wait for wait in (limits.ttft_timeout, limits.idle_timeout, limits.timeout) if wait is not None)
         self._shortest = min(waits, default=None)
         self._waiting: dict[InFlightRequest, None] = {}  # in the order in which they started
         self._timer: asyncio.TimerHandle | None = None

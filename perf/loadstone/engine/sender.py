@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
-from loadstone.engine.in_flight import InFlightRequest, TimeLimits, Timeouts
+from loadstone.config.schema import Config
+from loadstone.engine.in_flight import InFlightRequest, Timeouts
 from loadstone.engine.rate_limit import RateLimiter
 from loadstone.engine.requests import PreparedRequest, PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
@@ -45,6 +46,10 @@ class Endpoint(Struct, frozen=True):
     url: str = ""
 
 
+# Timeouts where no settings are given.
+DEFAULT_LIMITS = Config()
+
+
 class Sender:
     """Sends the requests of one run.
 
@@ -65,7 +70,7 @@ class Sender:
         on_record: OnRecord,
         *,
         clock: Clock,
-        limits: TimeLimits | None = None,
+        limits: Config = DEFAULT_LIMITS,
         keep_text: Callable[[InFlightRequest], bool] | None = None,
         request_ids: str | None = None,
         worker: int = 0,
@@ -75,7 +80,7 @@ class Sender:
         """Prepare to send.
 
         on_record: called with each record.
-        limits: timeouts of each request.
+        limits: settings with the timeouts of each request, and the time after which it may be cancelled.
         keep_text: decides whether a record holds the texts of the response; None: no record does.
         request_ids: prefix of the request ids; None: requests have no ids.
         worker: number of this process among those of the run.
@@ -89,7 +94,7 @@ class Sender:
         self._api = api
         self._endpoints = endpoints
         self._on_record = on_record
-        self._limits = limits or TimeLimits()
+        self._limits = limits
         self._keep_text = keep_text
         self._request_ids = request_ids
         self._worker = worker

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.config import secrets
-from loadstone.engine.in_flight import InFlightRequest, TimeLimits
+from loadstone.engine.in_flight import InFlightRequest
 from loadstone.engine.lifecycle import quiet_gc, watched
 from loadstone.engine.prepare import PreparedRun
 from loadstone.engine.progress_digest import Progress, count_bins, digest_records
@@ -123,12 +123,7 @@ class Worker:
             prepared.endpoints,
             self._record,
             clock=timer.clock,
-            limits=TimeLimits(
-                ttft=config.ttft_timeout,
-                idle=config.idle_timeout,
-                total=config.timeout,
-                cancel_after=config.cancel_after,
-            ),
+            limits=config,
             keep_text=keep_text,
             request_ids=request_ids,
             worker=self._worker,
