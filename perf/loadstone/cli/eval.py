@@ -90,10 +90,11 @@ def _one(settings: Eval, options: EvalOptions) -> int:
     from loadstone.evals import evaluate
     from loadstone.evals.output import report
     from loadstone.host import event_loop
+    from loadstone.sim import spawn
 
     live = None if options.quiet else run_command.show_progress
     scoring_only = settings.stage == "score"
-    with contextlib.nullcontext(settings.load) if scoring_only else run_command.with_server(settings.load) as load:
+    with contextlib.nullcontext(settings.load) if scoring_only else spawn.with_server(settings.load, notice) as load:
         evaluated = event_loop.run(evaluate.evaluate(settings, served=load, notice=notice, live=live))
     if evaluated.results is not None:
         score.show(evaluated.results, report.read_serving(evaluated.folder), options.view, None)

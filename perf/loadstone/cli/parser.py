@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from loadstone.errors import ConfigError
 from loadstone.version import __version__
@@ -19,14 +19,16 @@ EPILOG = """exit status: 0 success; 1 completed, but a check failed (no request 
 (OPENAI_API_KEY) and never saved."""
 
 
-class Command(Protocol):
-    """What a command's file offers."""
+if TYPE_CHECKING:
 
-    def add(self, parser: argparse.ArgumentParser, /) -> None:
-        """Add the command's flags to its parser."""
+    class Command(Protocol):
+        """What a command's file offers."""
 
-    def run(self, options: argparse.Namespace, /) -> int:
-        """Run the command. Return the exit status."""
+        def add(self, parser: argparse.ArgumentParser, /) -> None:
+            """Add the command's flags to its parser."""
+
+        def run(self, options: argparse.Namespace, /) -> int:
+            """Run the command. Return the exit status."""
 
 
 # Commands, each a file of this room, with a line of help.
@@ -49,7 +51,7 @@ COMMANDS = {
 
 def load_command(name: str) -> Command:
     """Return a command's file. Only the command that runs is loaded, so that the command line starts quickly."""
-    return cast(Command, import_module(f"loadstone.cli.{name}"))
+    return cast("Command", import_module(f"loadstone.cli.{name}"))
 
 
 class StoreOnce(argparse.Action):

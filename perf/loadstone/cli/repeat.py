@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from loadstone.cli.options import ReportOptions, Shown
+from loadstone.cli.options import Shown
 from loadstone.config import kinds
 from loadstone.config.flags import Flag
 from loadstone.config.schema import Config
@@ -17,6 +17,7 @@ from loadstone.report.output import notice
 from loadstone.summary import Summary
 
 if TYPE_CHECKING:
+    from loadstone.cli.report_options import ReportOptions
     from loadstone.compare.repeat_runs import RepeatedRuns
     from loadstone.compare.repeats import Repeats
     from loadstone.loadtest import Result

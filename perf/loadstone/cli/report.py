@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from loadstone.cli import score
 from loadstone.cli.flags import add_flags
-from loadstone.cli.options import ReportOptions, read_options
+from loadstone.cli.options import read_options
+from loadstone.cli.report_options import ReportOptions
 from loadstone.errors import ConfigError
 from loadstone.report.output import notice
 from loadstone.summary import RunInfo

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from loadstone.cli import repeat
@@ -31,13 +30,14 @@ def run(options: Namespace) -> int:
     """Run once, or `--repeat` times, and show the results. Return the exit status."""
     from loadstone import loadtest, results
     from loadstone.host import event_loop
+    from loadstone.sim import spawn
 
     # Everything that can be refused is checked before the first request.
     shown, repeats = read_options(Shown, options), read_options(repeat.RepeatOptions, options)
     config, view = loading.load_config(vars(options)), view_of(shown.view)
     live = None if shown.quiet else show_progress
     output.check_new(shown.junit, "--junit")
-    with with_server(config) as config:
+    with spawn.with_server(config, notice) as config:
         if repeats.repeat is not None:
             once = output.notice_once()
             done = repeat.run(
@@ -49,16 +49,6 @@ def run(options: Namespace) -> int:
     for_ci(shown.junit, shown.summary, result.summary)
     notice(f"results are in {result.folder}")
     return result.exit_status(config, notice)
-
-
-def with_server(config: Config) -> AbstractContextManager[Config]:
-    """Return a context with the configuration and an address: the one given, or that of a simulated server.
-
-    The simulated server stops when the context ends.
-    """
-    from loadstone.sim import spawn
-
-    return spawn.with_server(config, notice)
 
 
 async def show_progress(progress: Any) -> None:

@@ -17,7 +17,7 @@ from loadstone.report import output as outputs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loadstone.cli.options import ReportOptions
+    from loadstone.cli.report_options import ReportOptions
     from loadstone.evals.output.page import ServingDetails
     from loadstone.evals.rescore.rescore import MetricChange
     from loadstone.report.page import Prose

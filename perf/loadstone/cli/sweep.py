@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loadstone.cli.flags import add_flags
-from loadstone.cli.options import ReportOptions, Shown, read_options
+from loadstone.cli.options import Shown, read_options
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 from loadstone.report import output
@@ -25,6 +25,7 @@ from loadstone.sweep.settings import SweepSettings, load_sweep
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from loadstone.cli.report_options import ReportOptions
     from loadstone.sweep.plan import SweepPlan
     from loadstone.sweep.run import SweepRun
     from loadstone.sweep.slo_search import SearchResult
@@ -43,6 +44,7 @@ def run(options: Namespace) -> int:
     """Run the sweep, write its files and show its report. Return the exit status."""
     from loadstone.cli import run as run_command
     from loadstone.engine import run_folder
+    from loadstone.sim import spawn
     from loadstone.sweep import plan
     from loadstone.sweep.run import SweepRun
 
@@ -59,7 +61,7 @@ def run(options: Namespace) -> int:
         notice(sweep_plan.warning)
 
     live = None if shown.quiet else run_command.show_progress
-    with run_command.with_server(config) as served:
+    with spawn.with_server(config, notice) as served:
         ended = sweep_run.run(sweep_plan.strategy, _run_once(served.url, live), lambda: time.sleep(settings.rest))
     status = _finish(sweep_run, ended, sweep_plan, render)
     _for_ci(shown, sweep_run.path)

@@ -186,6 +186,8 @@ def check(config: Any) -> None:
 
 def convert(setting: Setting, value: Any) -> Any:
     """Return a value of a file, a flag or a library user as the setting's type. Raises ConfigError."""
+    if value == setting.default and type(value) is type(setting.default):
+        return value
     shown = value
     try:
         if setting.flag.join and isinstance(value, str | list | dict):

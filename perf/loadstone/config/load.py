@@ -66,24 +66,6 @@ class Pace:
     ] = "auto"
     seed: Annotated[int, Flag("seed of arrivals, order and generated prompts (default: 0)", least=0)] = 0
 
-    def check_arrivals(self, steady: str | None) -> None:
-        """Check that the settings of the arrivals fit together. Raises ConfigError.
-
-        steady: the setting with a rate, `rate` or `stages`; None if there is none.
-        """
-        if self.arrivals not in (None, REPLAY, *ARRIVALS):
-            raise ConfigError(
-                f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}", field="arrivals"
-            )
-        if self.burstiness is not None and self.arrivals not in (None, "gamma"):
-            raise ConfigError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}", field="burstiness")
-        process = next((name for name in ("arrivals", "burstiness") if getattr(self, name) is not None), None)
-        if self.arrivals != REPLAY and process and not steady:
-            text = f"--{process} says how requests arrive at a rate: give --rate or --stages with it"
-            raise ConfigError(text, field=process)
-        if self.arrivals == REPLAY and steady:
-            raise ConfigError(f"--arrivals replay takes the recorded times, so leave out --{steady}", field="arrivals")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Load(Pace):
@@ -156,8 +138,23 @@ class Load(Pace):
     stop_saturated: Annotated[bool, Flag("stop if requests in flight and TTFT both keep rising")] = False
 
     def check_load(self) -> None:
-        """Check the texts that are parsed where they are used, so that a mistake is found before anything is done."""
-        self.check_arrivals(next((name for name in ("rate", "stages") if getattr(self, name) is not None), None))
+        """Check arrivals and texts, so that a mistake is found before anything is done. Raises ConfigError."""
+        # The settings of the arrivals have to fit together.
+        steady = next((name for name in ("rate", "stages") if getattr(self, name) is not None), None)
+        if self.arrivals not in (None, REPLAY, *ARRIVALS):
+            raise ConfigError(
+                f"--arrivals takes {', '.join(ARRIVALS)} or {REPLAY}, not {self.arrivals}", field="arrivals"
+            )
+        if self.burstiness is not None and self.arrivals not in (None, "gamma"):
+            raise ConfigError(f"--burstiness shapes --arrivals gamma, not {self.arrivals}", field="burstiness")
+        process = next((name for name in ("arrivals", "burstiness") if getattr(self, name) is not None), None)
+        if self.arrivals != REPLAY and process and not steady:
+            text = f"--{process} says how requests arrive at a rate: give --rate or --stages with it"
+            raise ConfigError(text, field=process)
+        if self.arrivals == REPLAY and steady:
+            raise ConfigError(f"--arrivals replay takes the recorded times, so leave out --{steady}", field="arrivals")
+
+        # Parse the texts that are parsed again where they are used.
         for name, value in (("warmup", self.warmup), ("cooldown", self.cooldown)):
             parse_count_or_time(name, value)
         if self.stages:

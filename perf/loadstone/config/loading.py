@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from loadstone.config import files
 from loadstone.config.flags import flag_name, from_mapping, settings_of
@@ -18,14 +18,16 @@ from loadstone.errors import ConfigError
 _OF_ONE_RUN = ("output",)
 
 
-class Checked(Protocol):
-    """Settings that check themselves."""
+if TYPE_CHECKING:
 
-    def check(self) -> object:
-        """Check the settings. Raises ConfigError."""
+    class Checked(Protocol):
+        """Settings that check themselves."""
+
+        def check(self) -> object:
+            """Check the settings. Raises ConfigError."""
 
 
-T = TypeVar("T", bound=Checked)
+T = TypeVar("T", bound="Checked")
 
 
 def load_config(options: Mapping[str, Any]) -> Config:

@@ -9,9 +9,8 @@ from typing import Annotated, Any, ClassVar
 from loadstone.config import kinds
 from loadstone.config.flags import Flag
 from loadstone.config.kinds import Kind
-from loadstone.config.redact import hide_in_url
-from loadstone.config.server import merge, one_or_list
-from loadstone.config.slo import FORMS, GOODPUT, check_goodput, parse_goodput
+from loadstone.config.server import hide_urls, merge, one_or_list
+from loadstone.config.slo import FORMS, GOODPUT, parse_goodput
 from loadstone.errors import ConfigError
 
 LIMIT = Kind(FORMS[GOODPUT], parse_goodput, "TERMS", lists=False)
@@ -39,11 +38,6 @@ def join_percentiles(parts: list[Any]) -> list[float]:
 PERCENTILES = Kind("percentiles between 0 and 100 such as 50,75,99.9", _parse_percentiles, "LIST", lists=False)
 
 
-def _hide_pages(pages: bool | str | list[str]) -> bool | str | list[str]:
-    urls = [pages] if isinstance(pages, str) else pages
-    return [hide_in_url(url) for url in urls] if isinstance(urls, list) else urls
-
-
 @dataclass(frozen=True, kw_only=True)
 class Scraping:
     """What is read of the servers' own metrics."""
@@ -59,7 +53,7 @@ class Scraping:
             repeat=True,
             join=one_or_list,
             off="do not read server metrics",
-            hide=_hide_pages,
+            hide=hide_urls,
         ),
     ] = True
     scrape_every: Annotated[float, Flag("interval between two scrapes (default: 1s)", kinds.TIME, above=0)] = 1.0
@@ -125,7 +119,3 @@ class Output:
         str | None, Flag("folder of the run (default: reports/TIME-LABEL)", short="-o", metavar="DIR", vary=False)
     ] = None
     label: Annotated[str | None, Flag("name of the run", vary=False)] = None
-
-    def check_goodput(self) -> None:
-        """Check the objectives. Raises ConfigError."""
-        check_goodput(self.goodput)

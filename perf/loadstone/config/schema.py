@@ -19,6 +19,7 @@ from loadstone.config.providers import DEFAULT_API
 from loadstone.config.sampling import Sampling
 from loadstone.config.server import DUMMY as DUMMY
 from loadstone.config.server import Server
+from loadstone.config.slo import check_goodput
 from loadstone.config.workload import Requests, Workload
 from loadstone.errors import ConfigError
 
@@ -41,7 +42,7 @@ class Config(Output, Scraping, Load, Sampling, Requests, Workload, Limits, Serve
     def check(self) -> Config:
         """Check the settings and return the configuration. Raises ConfigError."""
         flags.check(self)
-        self.check_goodput()
+        check_goodput(self.goodput)
         self.check_load()
         self.check_scraping()
         if self.request_id is not None and any(name.lower() == "x-request-id" for name in self.header):

@@ -86,7 +86,7 @@ def find_secrets(config: Config) -> list[str]:
         *(
             text
             for url in (*config.urls, *config.scrape_urls)
-            for text in _hidden(_query(url), _query(hide_in_url(url)))
+            for text in _hidden(*(dict(parse_qsl(urlsplit(shown).query)) for shown in (url, hide_in_url(url))))
         ),
     ]
     words = {word for value in values for text in (value, quote(value)) for word in re.split(r"[\s;,=]+", text)}
@@ -102,10 +102,6 @@ def hide_secrets(text: str, secrets: list[str]) -> str:
             for length in range(len(secret), min(len(secret), BEGINNING) - 1, -1):
                 text = text.replace(secret[:length], HIDDEN)
     return text
-
-
-def _query(url: str) -> dict[str, str]:
-    return dict(parse_qsl(urlsplit(url).query))
 
 
 def _hidden(value: Any, shown: Any) -> Iterator[str]:

@@ -24,8 +24,11 @@ def merge(mappings: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: value for mapping in mappings for name, value in mapping.items()}
 
 
-def _hide_urls(urls: str | list[str] | None) -> str | list[str] | None:
-    return hide_in_url(urls) if isinstance(urls, str) else urls and [hide_in_url(url) for url in urls]
+def hide_urls(urls: Any) -> Any:
+    """Return one URL or several without passwords and keys. What is no URL stays as it is."""
+    if isinstance(urls, list):
+        return [hide_in_url(url) for url in urls]
+    return hide_in_url(urls) if isinstance(urls, str) else urls
 
 
 def _hide_headers(headers: dict[str, str]) -> dict[str, str]:
@@ -45,7 +48,7 @@ class Server:
             " (default: start a simulated server)",
             repeat=True,
             join=one_or_list,
-            hide=_hide_urls,
+            hide=hide_urls,
         ),
     ] = None
     balance: Annotated[
