@@ -25,7 +25,7 @@ Phase = Literal["warmup", "measure", "cooldown"]
 
 
 class FailureCause(StrEnum):
-    """What kind of failure ended a request."""
+    """What kind of failure ended a request; OTHER is one of another version."""
 
     CONNECT = "connect"
     TLS = "tls"
@@ -37,6 +37,11 @@ class FailureCause(StrEnum):
     SERVER = "server"
     STOPPED = "stopped"
     CANCELLED = "cancelled"
+    OTHER = "other"
+
+    @classmethod
+    def _missing_(cls, _value: object) -> FailureCause:
+        return cls.OTHER
 
 
 class Resource(StrEnum):

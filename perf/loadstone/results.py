@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from loadstone.host import ceiling
 from loadstone.metrics import chart_data
 from loadstone.metrics import measure as metrics_measure
 from loadstone.metrics.columns import Columns, TokenCounter, build
-from loadstone.records import Record
+from loadstone.records import Failure, FailureCause, Record
 from loadstone.report import json, run_page, summary_csv
 from loadstone.report.exports import requests_csv
 from loadstone.server_metrics import csv as server_csv
@@ -100,8 +101,7 @@ def measure_columns(
     summary = metrics_measure.measure_columns(columns, info)
     if scraped:
         summary = msgspec.structs.replace(summary, server=server_side(scraped, columns, summary))
-    if quoted := ceiling.ceiling_used(summary):
-        summary = msgspec.structs.replace(summary, run=msgspec.structs.replace(summary.run, ceiling=quoted))
+    summary = ceiling.add_share(summary)
     return msgspec.structs.replace(summary, verdict=judge(summary))
 
 
@@ -125,5 +125,9 @@ def measure_records(
 
 
 def decode_summary(content: bytes) -> Summary:
-    """Decode the content of a summary.json."""
-    return msgspec.json.decode(content, type=Summary)
+    """Decode the content of a summary.json. Raises msgspec.MsgspecError."""
+    summary = msgspec.json.decode(content, type=Summary)
+    # Older files have what this machine lacked in the messages of failures alone.
+    failures = Counter({Failure(FailureCause(kind), text): times for kind, text, times in summary.failures})
+    lacking = summary.counts.lacking or metrics_measure.count_lacking(failures)
+    return msgspec.structs.replace(summary, counts=msgspec.structs.replace(summary.counts, lacking=lacking))

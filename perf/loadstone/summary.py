@@ -98,6 +98,17 @@ class HostInfo(Struct, frozen=True):
     event_loop: str = ""
 
 
+class CeilingInfo(Struct, frozen=True, kw_only=True):
+    """The most that one client process can take, by a self-test; `share`: fraction of it that the run used."""
+
+    events_per_second: float | None = None
+    requests_beside: float | None = None
+    requests_per_second: float | None = None
+    lower_bound: bool = False
+    measured_at: str | None = None
+    share: float | None = None
+
+
 class Digest(Struct, frozen=True):
     """SHA-256 digests of the schedule and of the request bodies."""
 
@@ -134,8 +145,7 @@ class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model, models: that were requested.
     expected: number of measured requests; None if it was open.
     server: the first of `servers`.
-    clock: of arrival times. ceiling: the machine's highest load, and the fraction of it that was used.
-    versions: of libraries, by name.
+    clock: of arrival times. versions: of libraries, by name.
     ended, ended_because: why it ended; None for a run that goes on or was killed.
     unsent_turns: later turns of conversations that were not sent.
     client: figures of the client, of several processes the worst. workers: those of each process.
@@ -153,7 +163,7 @@ class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     server: ServerInfo | None = None
     servers: list[ServerInfo] = []
     clock: ArrivalClock | None = None
-    ceiling: dict[str, Any] | None = None
+    ceiling: CeilingInfo | None = None
     host: HostInfo = HostInfo()
     versions: dict[str, str] = {}
     digest: Digest = Digest()
@@ -162,7 +172,7 @@ class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unsent_turns: int | None = None
     ended_at: str | None = None
     client: dict[str, float | None] = {}
-    workers: list[dict[str, Any]] = []
+    workers: list[dict[str, int | float | str | None]] = []
     held_back: HeldBack | None = None
     clocks: list[ClockInfo] = []
     lost: list[str] = []

@@ -82,7 +82,7 @@ def send_lag(summary: Summary) -> Iterator[Finding]:
 
 def ceiling(summary: Summary) -> Iterator[Finding]:
     """Check the load against what `loadstone selftest` measured as the most that this machine can do."""
-    fraction = (summary.run.ceiling or {}).get("share")
+    fraction = summary.run.ceiling.share if summary.run.ceiling else None
     advice = f"beyond 80 % of it the error grows steeply: {_add_workers(summary, fraction or 0.0)}"
     yield from check_limit("share of this machine's ceiling", fraction, 0.8, math.inf, format_percent, advice)
 

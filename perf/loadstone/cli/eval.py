@@ -14,6 +14,7 @@ from loadstone.config.flags import Flag
 from loadstone.errors import ConfigError, UsageError
 from loadstone.report import output
 from loadstone.report.output import notice
+from loadstone.summary import EndReason
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -110,7 +111,7 @@ def exit_status(evaluated: Evaluated, settings: Eval) -> int:
     if evaluated.journal.interrupted:
         notice(f"interrupted with {counts['answered']:,} of {counts['wanted']:,} requests answered: the same command"
                f" with -o {evaluated.folder} goes on")  # fmt: skip
-        return 130 if any(run.run.ended == "interrupted" for run in evaluated.runs) else 1
+        return 130 if any(run.run.ended == EndReason.INTERRUPTED for run in evaluated.runs) else 1
     if not counts["answered"]:
         kinds = ", ".join(f"{count} {kind}" for kind, count in evaluated.journal.failures.items())
         errors = (record.error.message for _, record in answers.records(evaluated.folder) if record.error)

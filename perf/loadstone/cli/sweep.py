@@ -18,7 +18,7 @@ from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 from loadstone.report import output
 from loadstone.report.output import notice
-from loadstone.summary import Summary
+from loadstone.summary import EndReason, Summary
 from loadstone.sweep.points import Sweep
 from loadstone.sweep.settings import SweepSettings, load_sweep
 
@@ -149,7 +149,7 @@ def _finish(sweep_run: SweepRun, ended: str, sweep_plan: SweepPlan, render: Rend
             folder.write(name, renderer(kind)(sweep, result))
     output.write(render(sweep, result), None)
     notice(f"results are in {sweep_run.path}")
-    if ended == "interrupted":
+    if ended == EndReason.INTERRUPTED:
         notice(f"interrupted: the same command with -o {sweep_run.path} goes on")
         return 130
     # Failed requests do not count in a search: it goes to where the server fails.

@@ -20,6 +20,7 @@ from loadstone.config.schema import Config
 from loadstone.engine import run_folder
 from loadstone.errors import ConfigError, Notice, UsageError
 from loadstone.loadtest import Result
+from loadstone.summary import EndReason
 from loadstone.sweep.folder import is_sweep
 
 REPEATS = "repeats.json"
@@ -78,7 +79,7 @@ def run(
                     settings, seed=config.seed + number - 1, shuffle=config.shuffle or not replayed
                 )
             finished.append(run_once(settings))
-            if finished[-1].summary.run.ended == "interrupted":
+            if finished[-1].summary.run.ended == EndReason.INTERRUPTED:
                 return _save(RepeatedRuns(finished, folder, True))
     except (UsageError, KeyboardInterrupt) as exc:
         if finished:

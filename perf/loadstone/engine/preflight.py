@@ -15,6 +15,7 @@ from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser, error_body_message
 from loadstone.engine.requests import PreparedRequest
 from loadstone.errors import ConfigError, ServerError
+from loadstone.records import FailureCause
 from loadstone.summary import ServerInfo
 from loadstone.text import MAX_LABEL, clean, replace_surrogate_escapes
 from loadstone.transport import Exchange, Request, Transport, TransportError
@@ -71,7 +72,7 @@ async def probe(transport: Transport, prepared: PreparedRequest, api: API, url: 
     response.start(status, exchange.header(b"content-type"))
     response.feed(body, 0)
     failure = response.finish()
-    if failure is not None and failure.kind == "protocol":
+    if failure is not None and failure.kind == FailureCause.PROTOCOL:
         raise ServerError(f"{url} answers, but not as --api expects: {failure.message}")
 
 

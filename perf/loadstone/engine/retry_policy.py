@@ -13,7 +13,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from loadstone.records import Failure
+from loadstone.records import Failure, FailureCause
 
 # Seconds before the first retry; each further one waits twice as long.
 FIRST = 0.5
@@ -41,10 +41,10 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         """
         if attempt >= self.max_retries:
             return None
-        if failure.kind == "status":
+        if failure.kind == FailureCause.STATUS:
             retryable = status is not None and (status == 429 or 500 <= status < 600)
         else:
-            retryable = failure.kind == "connect"
+            retryable = failure.kind == FailureCause.CONNECT
         if not retryable:
             return None
         chance = crc32(f"{self.seed}/{index}/{attempt}".encode()) / 2**32

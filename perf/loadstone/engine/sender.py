@@ -276,7 +276,7 @@ class Sender:
         self.written += 1
         if request.retry_in is None:
             self.finished += 1
-            self.failed += record.error is not None and record.error.kind != "cancelled"
+            self.failed += record.error is not None and record.error.kind != FailureCause.CANCELLED
         request.succeeded = record.error is None
         return request.succeeded
 

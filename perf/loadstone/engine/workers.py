@@ -52,6 +52,7 @@ def create_workers(prepared: PreparedRun, folder: run_folder.RunFolder, request_
         lengths = [
             length for row in range(min(len(plan.turns), SAMPLE)) if (length := prepared.requests.get(row).output_len)
         ]
+        stored = ceiling.load_ceiling(config)
         recorded = None
         if plan.offsets is not None:
             recorded = len(plan.offsets) * NS_PER_S / max(1, int(plan.offsets[-1]))
@@ -60,7 +61,7 @@ def create_workers(prepared: PreparedRun, folder: run_folder.RunFolder, request_
             round(sum(lengths) / len(lengths)) if lengths else None,
             len(allowed_cores() or [0]),
             any(machine.is_local(address.parse_url(url)[0]) for url in config.urls),
-            (ceiling.load_ceiling(config) or {}).get("events_per_second"),
+            stored.events_per_second if stored else None,
             recorded,
         )
     if len(split_plan(plan, workers)) == 1:

@@ -36,7 +36,7 @@ from loadstone.evals.scoring.task_setup import TaskSetup
 from loadstone.evals.settings import Eval, from_mapping
 from loadstone.loadtest import Live
 from loadstone.records import Record, Usage
-from loadstone.summary import Summary
+from loadstone.summary import EndReason, Summary
 
 
 class Evaluated(Struct, frozen=True, kw_only=True):
@@ -105,7 +105,7 @@ async def evaluate(
         state = msgspec.structs.replace(
             prepared.state,
             ended=eval_json.now(),
-            interrupted=any(run.run.ended != "done" for run in runs),
+            interrupted=any(run.run.ended != EndReason.DONE for run in runs),
             runs=[path.name for path in answers.runs(folder)],
             counts=counts,
             failures=failures,

@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+
+import msgspec
 
 from loadstone.config.schema import Config
 from loadstone.host import machine
-from loadstone.summary import Summary
+from loadstone.summary import CeilingInfo, Summary
 
 
-def load_ceiling(config: Config) -> dict[str, Any] | None:
-    """Return the figures of the ceiling of this machine, as run.json has them; None if there is none.
+def load_ceiling(config: Config) -> CeilingInfo | None:
+    """Return the figures of the ceiling of this machine; None if there is none.
 
     A run over TLS has none: ceilings are measured over plain HTTP, and encryption costs.
     """
@@ -30,36 +30,35 @@ def load_ceiling(config: Config) -> dict[str, Any] | None:
     return next((ceiling.figures() for ceiling in stored if ceiling.identity == current), None)
 
 
-def fraction_used(figures: Mapping[str, Any], events: float, requests: float, workers: int = 1) -> float | None:
+def fraction_used(figures: CeilingInfo, events: float, requests: float, workers: int = 1) -> float | None:
     """Return the fraction of the ceiling that `events`/s and `requests`/s use, divided among `workers` processes.
 
     The two add up, as both are time of the same core. Two ceilings give two costs: a request with its first event takes
     1/requests_per_second of the core; the events beyond the first take what the requests of that measurement left.
     None if the figures are not usable.
     """
-    most, beside = _number(figures.get("events_per_second")), _number(figures.get("requests_beside")) or 0.0
+    most, beside = figures.events_per_second, max(0.0, figures.requests_beside or 0.0)
     if most is None or most <= beside or events < 0 or requests < 0:
         return None
-    alone = _number(figures.get("requests_per_second"))
+    alone = figures.requests_per_second
     request = 1 / alone if alone and alone > beside else 1 / most
     event = (1 - beside * request) / (most - beside)
     return (requests * request + max(0.0, events - requests) * event) / max(1, workers)
 
 
-def ceiling_used(summary: Summary) -> dict[str, Any] | None:
-    """Return the ceiling stored when the run began, with the fraction (`share`) of it that the run used at its peak.
+def add_share(summary: Summary) -> Summary:
+    """Return the summary with the fraction (`share`) that the run used, at its peak, of the ceiling in run.json.
 
-    None if none was stored. With a lower bound the fraction is the most that it can have been, and None if the run did
-    more.
+    With a lower bound the fraction is the most that it can have been, and None if the run did more.
     """
     figures = summary.run.ceiling
     if figures is None:
-        return None
+        return summary
     rates = peak_rates(summary)
-    workers = len(summary.run.workers) or 1
-    used = fraction_used(figures, *rates, workers=workers) if rates else None
-    beyond = used is not None and used > 1 and figures.get("lower_bound")
-    return {**figures, "share": None if beyond else used}
+    used = fraction_used(figures, *rates, workers=len(summary.run.workers) or 1) if rates else None
+    share = None if used is not None and used > 1 and figures.lower_bound else used
+    run = msgspec.structs.replace(summary.run, ceiling=msgspec.structs.replace(figures, share=share))
+    return msgspec.structs.replace(summary, run=run)
 
 
 def peak_rates(summary: Summary) -> tuple[float, float] | None:
@@ -78,9 +77,3 @@ def peak_rates(summary: Summary) -> tuple[float, float] | None:
         for window in windows
     ]
     return max(rates) if any(sum(pair) for pair in rates) else None
-
-
-def _number(value: object) -> float | None:
-    """Return a positive number, or None: a file may hold anything."""
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-    return float(value) if fits else None  # type: ignore[arg-type]

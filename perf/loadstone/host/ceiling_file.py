@@ -12,7 +12,6 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +19,7 @@ from msgspec import Struct
 from loadstone.errors import UsageError
 from loadstone.host import event_loop
 from loadstone.host.machine import VARIABLE, ceiling_path
+from loadstone.summary import CeilingInfo
 from loadstone.version import __version__
 
 # Version of the stored file.
@@ -108,15 +108,15 @@ class Ceiling(Struct, frozen=True, kw_only=True):
     levels: list[Level]
     format: int = FORMAT
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> CeilingInfo:
         """Return the figures that run.json has."""
-        return {
-            "events_per_second": self.events.value,
-            "requests_beside": self.beside,
-            "requests_per_second": self.requests.value if self.requests else None,
-            "lower_bound": self.events.lower or bool(self.requests and self.requests.lower),
-            "measured_at": self.measured_at,
-        }
+        return CeilingInfo(
+            events_per_second=self.events.value,
+            requests_beside=self.beside,
+            requests_per_second=self.requests.value if self.requests else None,
+            lower_bound=self.events.lower or bool(self.requests and self.requests.lower),
+            measured_at=self.measured_at,
+        )
 
 
 class Saved(Struct, frozen=True):

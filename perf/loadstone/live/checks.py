@@ -127,10 +127,7 @@ class RunningChecks:
             checks={"rate_ratio": max(0.0, 1 - behind / seconds)},
             failures=most_common(self._failures),
         )
-        quoted = ceiling.ceiling_used(summary)
-        if quoted is None:
-            return summary
-        return msgspec.structs.replace(summary, run=msgspec.structs.replace(summary.run, ceiling=quoted))
+        return ceiling.add_share(summary)
 
 
 def _metric(times: LogHistogram) -> Metric:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from loadstone.checks.finding import Finding, one_line
 from loadstone.live.history import Figures
 from loadstone.metrics.request_slo import ALL_SLOS
+from loadstone.records import FailureCause
 from loadstone.report.page import Tone
 
 # Columns of the label at the beginning of a line.
@@ -165,7 +166,7 @@ def _done(figures: Figures) -> str:
 
 def _kinds(figures: Figures) -> str:
     """Format the number of failures by kind, without requests that the client cancelled."""
-    kinds = {kind: count for kind, count in figures.failures.items() if kind != "cancelled"}
+    kinds = {kind: count for kind, count in figures.failures.items() if kind != FailureCause.CANCELLED}
     return f" ({', '.join(f'{count:,} {kind}' for kind, count in kinds.items())})" if kinds else ""
 
 

@@ -282,10 +282,9 @@ def _client(summary: Summary) -> str:
     phrases = [f"{name} " + ("-" if v is None else form.format(v * scale)) for name, v, form, scale in figures]
     if len(workers := run.workers) > 1:
         phrases.append(f"worst of {len(workers)} processes")
-    ceiling = run.ceiling or {}
-    if ceiling.get("share") is not None:
-        at_most = "at most " if ceiling.get("lower_bound") else ""
-        phrases.append(f"{at_most}{ceiling['share']:.0%} of this machine's maximum")
+    if run.ceiling is not None and run.ceiling.share is not None:
+        at_most = "at most " if run.ceiling.lower_bound else ""
+        phrases.append(f"{at_most}{run.ceiling.share:.0%} of this machine's maximum")
     return ", ".join(phrases)
 
 

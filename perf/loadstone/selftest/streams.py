@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from loadstone.host.ceiling_file import Bound
 from loadstone.host.limits import smallest
-from loadstone.records import Record
+from loadstone.records import FailureCause, Record
 from loadstone.units import S_PER_NS
 
 # Stages in which streams are opened.
@@ -27,7 +27,7 @@ def count_open(records: Sequence[Record], at: float) -> int:
 
 def stream_ceiling(count: int, target: int, records: Sequence[Record], limits: dict[str, int | None]) -> Bound:
     """Return the number of streams reached, with what kept it from more or will."""
-    failed = [record.error for record in records if record.error and record.error.kind != "stopped"]
+    failed = [record.error for record in records if record.error and record.error.kind != FailureCause.STOPPED]
     if failed:
         return Bound(count, f"{len(failed)} failed: {failed[0].message}", lower=False)
     if count < target:

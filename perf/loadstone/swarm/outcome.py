@@ -90,24 +90,26 @@ def run_ending(members: Members, stop_reason: EndReason, explanation: str | None
     """
     lost = list(members.loss_sentences(origin))
     results: list[WorkerResult] = []
-    workers: list[dict[str, Any]] = []
+    workers: list[dict[str, int | float | str | None]] = []
     clocks: list[ClockInfo] = []
     for member in members:
         # Client health, of each process that has ended and not died.
         for shard in member.shards:
             if shard.result is not None:
                 results.append(shard.result)
-                place = {"worker": shard.process, "machine": member.name, "host": member.host}
-                workers.append(place | shard.result.client)
+                workers.append(
+                    {"worker": shard.process, "machine": member.name, "host": member.host, **shard.result.client}
+                )
         # Offset, error and drift of the machine's clock.
         if member.clock_before is not None:
             offset = clock_sync.summary(member.clock_before, member.clock_after)
             clocks.append(ClockInfo(worker=member.name, host=member.host, **offset))
     ends = [result.ended for result in results]
+    write_error = next((result.write_error for result in results if result.write_error), None)
     ended = next((end for end in ends if end is not EndReason.DONE), EndReason.DONE) if ends else stop_reason
     return RunEnding(
         ended=LOST if lost else ended,
-        ended_because="; ".join(lost) if lost else explanation or REASON_TEXTS.get(ended, ended),
+        ended_because="; ".join(lost) if lost else explanation or write_error or REASON_TEXTS.get(ended, ended),
         unsent_turns=sum(result.unsent_turns for result in results),
         ended_at=run_metadata.now(),
         client=worst_client([result.client for result in results]) if results else {},

@@ -19,7 +19,7 @@ from loadstone.config.schema import Config, flag
 from loadstone.dataset import READERS, resolve
 from loadstone.engine import run_folder
 from loadstone.errors import ConfigError, UsageError
-from loadstone.summary import Summary
+from loadstone.summary import EndReason, Summary
 from loadstone.sweep import folder
 from loadstone.sweep.fresh_prompts import FreshPrompts
 from loadstone.sweep.grid import describe
@@ -96,7 +96,7 @@ class SweepRun:
                 summary = self._run(next_run, run_once)
             except KeyboardInterrupt:
                 return "interrupted"
-            if summary is not None and summary.run.ended == "interrupted":
+            if summary is not None and summary.run.ended == EndReason.INTERRUPTED:
                 return "interrupted"
             runs += 1
         return "done"

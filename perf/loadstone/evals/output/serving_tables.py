@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from loadstone.checks.finding import one_line
 from loadstone.evals.output.tables import format_interval
+from loadstone.records import FailureCause
 from loadstone.report.page import Axis, Block, Chart, Prose, Series, Table, Tone
 from loadstone.report.run_tables import number
 from loadstone.samples import Estimate, EvalCost
@@ -51,7 +52,7 @@ def serving_blocks(runs: Mapping[str, Summary]) -> Iterator[Block]:
         (count, name, kind, message)
         for name, summary in runs.items()
         for kind, message, count in summary.failures
-        if kind != "empty"
+        if kind != FailureCause.EMPTY
     ]
     if failures:
         shown = sorted(failures, reverse=True)[:MAX_FAILURES]

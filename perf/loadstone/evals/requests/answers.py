@@ -18,7 +18,7 @@ from loadstone.evals.requests import loglikelihood
 from loadstone.evals.requests.build import Item, cut_at_stop
 from loadstone.evals.requests.eval_request import EvalRequest, RequestId
 from loadstone.evals.requests.loglikelihood import MissingLogprobsError
-from loadstone.records import Record, Usage, from_lines
+from loadstone.records import FailureCause, Record, Usage, from_lines
 from loadstone.samples import ItemResponses
 
 # In an evaluation's folder: the folder of its runs, and the records that the cache already had.
@@ -71,7 +71,7 @@ def read(
         # Records of later turns name the request that started their conversation.
         later_turn = record.turn is not None and record.turn > 1
         request = by_text.get((later_turn and record.conversation) or record.prompt)
-        if request is None or (record.error is not None and record.error.kind == "stopped"):
+        if request is None or (record.error is not None and record.error.kind == FailureCause.STOPPED):
             continue
         response: Response | None = from_record(record, request, run)
         if request.later and response is not None:
@@ -125,7 +125,7 @@ def from_record(record: Record, request: EvalRequest, run: str | None) -> Respon
     """
     # An empty answer that ended properly is no failure.
     failure: str | None = None if record.error is None else record.error.kind
-    if failure == "empty" and record.status == 200 and record.finish is not None:
+    if failure == FailureCause.EMPTY and record.status == 200 and record.finish is not None:
         failure = None
 
     values: list[ResponseValue] = []

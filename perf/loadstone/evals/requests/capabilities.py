@@ -17,7 +17,7 @@ from loadstone.config.schema import Config
 from loadstone.evals.requests.client import ABSENT, MODELS, ClientResponse, EvalClient, Refusal, open_clients
 from loadstone.evals.requests.eval_request import AnswerMode, EvalRequest, LogprobMethod, RequestId
 from loadstone.evals.requests.loglikelihood import MissingLogprobsError, body, score_continuation
-from loadstone.records import Logprobs
+from loadstone.records import FailureCause, Logprobs
 
 # A context, a likely continuation, text after it, and an unlikely continuation.
 CONTEXT, LIKELY, AFTER, UNLIKELY = "The capital of France is", " Paris", ", and", " xqzvwk"
@@ -180,7 +180,7 @@ class _Probe:
         fields = {**_PROMPTS[api], "max_tokens": 1, "temperature": 0, "stream": False}
         response = await self._client.post(_PATHS[api], fields)
         failure = response.parse(_APIS[api]).failure
-        answered = response.ok and (failure is None or failure.kind == "empty")
+        answered = response.ok and (failure is None or failure.kind == FailureCause.EMPTY)
         self.results[api] = answered
         if not answered:
             self.why[api] = f"{_PATHS[api]} does not answer ({_status(response)})"

@@ -31,6 +31,7 @@ from loadstone.evals.requests.build import cut_stops
 from loadstone.evals.requests.eval_request import EvalRequest
 from loadstone.loadtest import Live, Result
 from loadstone.records import Prompt
+from loadstone.summary import EndReason
 
 REQUESTS = "requests-{}.jsonl"
 _REQUESTS_NAME = re.compile(r"requests-(\d+)\.jsonl")
@@ -53,7 +54,7 @@ async def infer(
     done: list[Result] = []
     for api, batch in by_api.items():
         done.append(await _run(batch, dataclasses.replace(load, api=api), folder, notice, live))
-        if done[-1].summary.run.ended != "done":
+        if done[-1].summary.run.ended != EndReason.DONE:
             break
     return done
 
