@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from loadstone.engine import run_folder
 from loadstone.swarm.command import LOCUSTFILE
 from support.servers import Sim, clean, closed_port, read_json, records
 
@@ -108,6 +109,9 @@ def test_totals_are_the_servers(swarm: Swarm) -> None:
     assert [client["worker"] for client in run["workers"]] == [0, 1]
     for clock in run["clocks"]:  # one machine has one clock
         assert abs(clock["offset"]) <= clock["error"]
+    again = run_folder.RunFolder(swarm.folder / "again")
+    again.write_json(run_folder.RUN, run_folder.load_run(swarm.folder / "run"))
+    assert read_json(swarm.folder / "again" / "run.json") == run
     assert total(swarm.folder / "live_stats.csv")["Request Count"] == "60"
     assert list(swarm.folder.glob("spool*/*")) == []
 

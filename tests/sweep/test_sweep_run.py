@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from loadstone.config.schema import Config
+from loadstone.engine import run_folder
 from loadstone.errors import UsageError
 from loadstone.report import markdown
 from loadstone.summary import EndReason, Summary
@@ -70,6 +71,9 @@ def test_a_sweep_is_a_folder_with_a_run_for_each_point(tmp_path: Path) -> None:
     assert read.grid.varied == ["concurrency", "output_len"]
     assert [point.settings for point in read.points][1] == {"concurrency": 1, "output_len": 8}
     assert [len(point.runs) for point in read.points] == [1, 1, 1, 1]
+    assert [run_folder.load_run(tmp_path / point.name) for point in read.points] == [
+        point.runs[0].run for point in read.points
+    ]
 
 
 def test_repeats_are_runs_beside_each_other(tmp_path: Path) -> None:
