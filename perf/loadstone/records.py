@@ -37,6 +37,11 @@ class FailureCause(StrEnum):
     SERVER = "server"
     STOPPED = "stopped"
     CANCELLED = "cancelled"
+    OTHER = "other"  # a cause that this version does not know
+
+    @classmethod
+    def _missing_(cls, value: object) -> FailureCause:  # noqa: ARG003
+        return cls.OTHER
 
 
 class Resource(StrEnum):
