@@ -25,7 +25,7 @@ Phase = Literal["warmup", "measure", "cooldown"]
 
 
 class FailureCause(StrEnum):
-    """What kind of failure ended a request; OTHER is one of another version."""
+    """What kind of failure ended a request."""
 
     CONNECT = "connect"
     TLS = "tls"
@@ -37,10 +37,10 @@ class FailureCause(StrEnum):
     SERVER = "server"
     STOPPED = "stopped"
     CANCELLED = "cancelled"
-    OTHER = "other"
+    OTHER = "other"  # a cause that this version does not know
 
     @classmethod
-    def _missing_(cls, _value: object) -> FailureCause:
+    def _missing_(cls, value: object) -> FailureCause:  # noqa: ARG003
         return cls.OTHER
 
 

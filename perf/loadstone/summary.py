@@ -28,12 +28,13 @@ class EndReason(StrEnum):
     SATURATED = "saturated"  # --stop-saturated
     WORKER = "worker"  # a process died
     ORPHANED = "orphaned"  # a worker lost its parent
-    ERROR = "error"  # a bug of this program, or records that could not be written
+    WRITE = "write"  # the records could not be written
+    ERROR = "error"  # a bug of this program
 
     @classmethod
     def _missing_(cls, value: object) -> EndReason:  # noqa: ARG003
-        """Return ERROR for the text of an error, which former versions wrote here."""
-        return cls.ERROR
+        """Return WRITE for the text of the error, which former versions wrote in its place."""
+        return cls.WRITE
 
 
 # Ends by which a run was carried out as planned.

@@ -124,7 +124,7 @@ def test_a_sound_run_is_valid() -> None:
         ({"run": RUN | {"ended": "interrupted"}}, "ended early", "suspect", "interrupted", "a whole run"),
         ({"run": RUN | {"ended": "saturated"}}, "ended early", "suspect", "saturated", "a whole run"),
         ({"run": RUN | {"ended": "errors"}}, "ended early", "suspect", "errors", "a whole run"),
-        ({"run": RUN | {"ended": "disk is full"}}, "ended early", "suspect", "error", "a whole run"),
+        ({"run": RUN | {"ended": "disk is full"}}, "ended early", "suspect", "write", "a whole run"),
         (client(cpu_share=0.81), "client CPU", "suspect", "81%", "80%"),
         (client(cpu_share=0.96), "client CPU", "invalid", "96%", "80%"),
         (client(run_queue_share=0.06), "wait for a core", "suspect", "6%", "5%"),

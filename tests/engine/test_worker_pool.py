@@ -235,7 +235,7 @@ def test_a_disk_that_is_full_at_the_very_end_is_told(monkeypatch: pytest.MonkeyP
         arguments = ("--url", sim.url, "--workers", 1, "-c", 1, "-n", 1, "-o", "run", "--quiet")
         assert loadstone(capsys, "run", *arguments).status == 1
     run = read_json(Path("run/run.json"))
-    assert (run["ended"], run["ended_because"]) == ("error", "cannot write records: No space left on device")
+    assert (run["ended"], run["ended_because"]) == ("write", "cannot write records: No space left on device")
 
 
 def test_a_worker_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def _end(summary: Summary) -> Iterator[Finding]:
     elif ended not in (*COMPLETE, EndReason.WORKER):
         advice = _EARLY_ENDS.get(ended, "fewer requests were sent than planned; let it end")
         advice += f": {why_no_success(summary)}" if ended is EndReason.ERRORS else ""
-        measured = summary.run.ended_because or ended if ended is EndReason.ERROR else ended
+        measured = summary.run.ended_because or ended if ended is EndReason.WRITE else ended
         yield Finding("ended early", "suspect", measured, "a whole run", advice)
 
 

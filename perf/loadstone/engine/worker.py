@@ -171,7 +171,7 @@ class Worker:
         # The error may have come with the last of the records.
         write_error = None
         if (error := self._recorder.error) is not None:
-            ended, write_error = EndReason.ERROR, f"cannot write records: {error.strerror}"
+            ended, write_error = EndReason.WRITE, f"cannot write records: {error.strerror}"
         result = WorkerResult(
             worker=self._worker,
             ended=ended,
@@ -197,7 +197,7 @@ class Worker:
         if self._on_progress and not record.superseded:
             self._unreported.append(record)
         if self._recorder.error is not None and not self.runner.stopping:
-            self.runner.stop(EndReason.ERROR)
+            self.runner.stop(EndReason.WRITE)
 
     async def _report_progress(self, on_progress: OnProgress) -> None:
         while True:

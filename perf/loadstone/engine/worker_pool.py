@@ -140,7 +140,7 @@ class WorkerPool:
             return RunEnd(EndReason.WORKER, f"worker process {number} died: {lost[0].exit_text}", results)
         write_error = next((result.write_error for result in results if result.write_error), None)
         if write_error is not None:
-            return RunEnd(EndReason.ERROR, write_error, results)
+            return RunEnd(EndReason.WRITE, write_error, results)
         special = next((result.ended for result in results if result.ended is not EndReason.DONE), EndReason.DONE)
         return RunEnd(self._stop_reason or special, None, results)
 
