@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from loadstone.checks.finding import one_line
 from loadstone.report.page import Table
 from loadstone.server_metrics.names import SERVER_METRICS, server_metric
-from loadstone.summary import ClientServerCount, ClientServerMetric, Metric, ServerSide, ServerWindow, Source
+from loadstone.summary import ClientServerMetric, Metric, ServerSide, ServerWindow, Source
 
 # Rates by name: label and format.
 _RATES = {
@@ -44,7 +44,12 @@ def tables(side: ServerSide | None) -> Iterator[Table]:
         note = "; ".join([*explanations, scope])
         yield Table("Client and server", columns, rows, note, numeric=True, kind="server")
     if side.tallies:
-        rows = [_tally(tally) for tally in side.tallies]
+        rows = []
+        for tally in side.tallies:
+            label = "requests with output" if tally.name == "finished" else server_metric(tally.name).label
+            client = "-" if tally.client is None else f"{tally.client:,.0f}"
+            sent = f" ({tally.most:,.0f} sent)" if tally.most is not None and tally.most != tally.client else ""
+            rows.append([label, client + sent, f"{tally.server:,.0f}"])
         note = "from the first request sent to the end of the last, warm-up included"
         yield Table("Counts of client and server", ["", "client", "server"], rows, note, numeric=True, kind="server")
     if side.remarks:
@@ -110,10 +115,3 @@ def _beside(one: ClientServerMetric) -> list[str]:
         bounds = one.bounds.get(point, "-").removesuffix(" ms")
         row += [_form(client, "s"), bounds if server is None else f"{_form(server, 's')} ({bounds})"]
     return row
-
-
-def _tally(tally: ClientServerCount) -> list[str]:
-    label = "requests with output" if tally.name == "finished" else server_metric(tally.name).label
-    client = "-" if tally.client is None else f"{tally.client:,.0f}"
-    sent = f" ({tally.most:,.0f} sent)" if tally.most is not None and tally.most != tally.client else ""
-    return [label, client + sent, f"{tally.server:,.0f}"]
