@@ -40,7 +40,7 @@ def write_results(folder: run_folder.RunFolder, tokenizer: str | None = None, ht
     records = table.through(run_folder.load_records(folder.path))
     scraped = server_csv.read(folder.path)
     summary, columns = measure_records(records, run_folder.load_run(folder.path), tokenizer, scraped=scraped)
-    folder.write("summary.json", json.render(summary))
+    folder.write("summary.json", json.to_json(summary))
     folder.write("summary.csv", summary_csv.render(summary))
     with run_folder.writing(folder.path / REQUESTS_CSV):
         table.close()

@@ -6,7 +6,7 @@ Pure. The effect of lag on a figure was measured against a server that keeps the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_ms, format_percent, grade
@@ -34,18 +34,18 @@ _LABELS = {"ttft": "TTFT", "ttft_scheduled": "TTFT from schedule", "latency_sche
 def cpu(summary: Summary) -> Iterator[Finding]:
     """Check the CPU of the busiest process."""
     fraction = summary.client.get("cpu_share")
-    advice = (
-        f"the client is near the end of its core, and rates may be its own: {_add_workers(summary, fraction or 0.0)}"
+    advice = "the client is near the end of its core, and rates may be its own: "
+    yield from check_limit(
+        "client CPU", fraction, 0.8, 0.95, format_percent, lambda: advice + _add_workers(summary, fraction or 0.0)
     )
-    yield from check_limit("client CPU", fraction, 0.8, 0.95, format_percent, advice)
 
 
 def core(summary: Summary) -> Iterator[Finding]:
     """Check the fraction of time in which the client was ready but had no core: so much of what arrives had to wait."""
-    advice = f"something else ran on the client's core: {_pin(summary)}"
+    advice = "something else ran on the client's core: "
     invalid = math.inf if _kernel_stamps(summary) else 0.5
     fraction = summary.client.get("run_queue_share")
-    yield from check_limit("wait for a core", fraction, 0.05, invalid, format_percent, advice)
+    yield from check_limit("wait for a core", fraction, 0.05, invalid, format_percent, lambda: advice + _pin(summary))
 
 
 def loop_lag(summary: Summary) -> Iterator[Finding]:
@@ -57,8 +57,16 @@ def loop_lag(summary: Summary) -> Iterator[Finding]:
     first = "ttft" if _statistic(summary, "ttft", "mean") is not None else "latency"
     figures = [(first, "mean", EVENTS), (first, "p99", 1.0), (first, "p99.9", 1.0), ("gap", "p99", 1.0)]
     figures.append(("gap", "p99.9", 1.0))
-    advice = _lag_cause(summary) or f"look for what holds up the client's loop, or use {_less_load(summary)}"
-    yield from _worst("event-loop lag", summary, "loop_lag", figures, f"stamps of arrivals are late: {advice}")
+    yield from _worst(
+        "event-loop lag",
+        summary,
+        "loop_lag",
+        figures,
+        lambda: (
+            "stamps of arrivals are late: "
+            + (_lag_cause(summary) or f"look for what holds up the client's loop, or use {_less_load(summary)}")
+        ),
+    )
 
 
 def stall(summary: Summary) -> Iterator[Finding]:
@@ -76,15 +84,27 @@ def send_lag(summary: Summary) -> Iterator[Finding]:
     by_ttft = _statistic(summary, "ttft_scheduled", "mean") is not None
     name = "ttft_scheduled" if by_ttft else "latency_scheduled"
     figures = [(name, statistic, 1.0) for statistic in LIMITS]
-    advice = _lag_cause(summary) or f"use {_less_load(summary)} per client"
-    yield from _worst("send lag", summary, "send_lag", figures, f"requests left later than planned: {advice}")
+    yield from _worst(
+        "send lag",
+        summary,
+        "send_lag",
+        figures,
+        lambda: "requests left later than planned: " + (_lag_cause(summary) or f"use {_less_load(summary)} per client"),
+    )
 
 
 def ceiling(summary: Summary) -> Iterator[Finding]:
     """Check the load against what `loadstone selftest` measured as the most that this machine can do."""
     fraction = summary.run.ceiling.share if summary.run.ceiling else None
-    advice = f"beyond 80 % of it the error grows steeply: {_add_workers(summary, fraction or 0.0)}"
-    yield from check_limit("share of this machine's ceiling", fraction, 0.8, math.inf, format_percent, advice)
+    advice = "beyond 80 % of it the error grows steeply: "
+    yield from check_limit(
+        "share of this machine's ceiling",
+        fraction,
+        0.8,
+        math.inf,
+        format_percent,
+        lambda: advice + _add_workers(summary, fraction or 0.0),
+    )
 
 
 def asleep(summary: Summary) -> Iterator[Finding]:
@@ -99,12 +119,13 @@ RULES: tuple[Rule, ...] = (cpu, core, loop_lag, stall, send_lag, ceiling, asleep
 
 
 def _worst(
-    what: str, summary: Summary, lag: str, figures: Sequence[tuple[str, str, float]], advice: str
+    what: str, summary: Summary, lag: str, figures: Sequence[tuple[str, str, float]], advice: Callable[[], str]
 ) -> Iterator[Finding]:
     """Yield a finding for the figure that a lag moves most against its limit.
 
     lag: `loop_lag` or `send_lag`.
     figures: (metric, statistic, how many times the lag moves it).
+    advice: is called where there is a doubt.
     """
     findings = []
     for name, statistic, times in figures:
@@ -130,9 +151,10 @@ def _worst(
         severity = grade(shift, suspect, invalid)
         measured = f"{format_ms(shift)} of {_LABELS.get(name, name)} {statistic} {format_ms(value)}"
         rank = (_ORDER.index(severity), shift / suspect)
-        findings.append((rank, Finding(what, severity, measured, format_ms(suspect), advice)))
+        findings.append((rank, severity, measured, format_ms(suspect)))
     if findings:
-        yield max(findings, key=lambda ranked: ranked[0])[1]
+        _, severity, measured, limit = max(findings, key=lambda ranked: ranked[0])
+        yield Finding(what, severity, measured, limit, advice() if severity else "")
     elif (tail := summary.client.get(f"{lag}_p99")) is not None:
         yield Finding(what, None, f"p99 {format_ms(tail)}", "of what is reported")
 

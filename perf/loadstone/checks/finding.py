@@ -33,11 +33,21 @@ class Finding(Struct, frozen=True):
 
 
 def check_limit(
-    what: str, value: float | None, suspect: float, invalid: float, show: Callable[[float], str], advice: str
+    what: str,
+    value: float | None,
+    suspect: float,
+    invalid: float,
+    show: Callable[[float], str],
+    advice: str | Callable[[], str],
 ) -> Iterator[Finding]:
-    """Yield a finding for a figure that should not be above its limit; nothing where it is unknown."""
+    """Yield a finding for a figure that should not be above its limit; nothing where it is unknown.
+
+    advice: as text, or as a function that is called where there is a doubt.
+    """
     if value is not None:
-        yield Finding(what, grade(value, suspect, invalid), show(value), show(suspect), advice)
+        severity = grade(value, suspect, invalid)
+        text = advice if isinstance(advice, str) else advice() if severity else ""
+        yield Finding(what, severity, show(value), show(suspect), text)
 
 
 def grade(value: float, suspect: float, invalid: float) -> Severity | None:

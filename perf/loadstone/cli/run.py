@@ -46,7 +46,8 @@ def run(options: Namespace) -> int:
             return 130 if done.interrupted else max(one.exit_status(config, notice) for one in done.results)
         result = event_loop.run(loadtest.load_test(config, notice=notice, live=live))
     show(result.summary, view, page=lambda: results.saved_page(result.folder))
-    for_ci(shown.junit, shown.summary, result.summary)
+    if shown.junit or shown.summary:
+        for_ci(shown.junit, shown.summary, result.summary)
     notice(f"results are in {result.folder}")
     return result.exit_status(config, notice)
 

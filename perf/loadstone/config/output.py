@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -11,7 +10,6 @@ from loadstone.config.flags import Flag
 from loadstone.config.kinds import Kind
 from loadstone.config.server import hide_urls, merge, one_or_list
 from loadstone.config.slo import FORMS, GOODPUT, parse_goodput
-from loadstone.errors import ConfigError
 
 LIMIT = Kind(FORMS[GOODPUT], parse_goodput, "TERMS", lists=False)
 
@@ -64,18 +62,6 @@ class Scraping:
     def scrape_urls(self) -> list[str]:
         """Return the addresses of metrics that are set; none where they are to be discovered."""
         return [self.scrape] if isinstance(self.scrape, str) else self.scrape if isinstance(self.scrape, list) else []
-
-    def check_scraping(self) -> None:
-        """Check what goes with --no-scrape, and the regular expression. Raises ConfigError."""
-        for name, default in (("scrape_every", 1.0), ("scrape_name", None), ("scrape_all", False)):
-            if self.scrape is False and getattr(self, name) != default:
-                flag = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{flag} and --no-scrape exclude each other: nothing is scraped", field=name)
-        try:
-            re.compile(self.scrape_name or "")
-        except re.error as exc:
-            text = f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}"
-            raise ConfigError(text, field="scrape_name") from exc
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ Each setting stands once, in the file of its group, with its flag, type, bounds 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
@@ -44,7 +45,16 @@ class Config(Output, Scraping, Load, Sampling, Requests, Workload, Limits, Serve
         flags.check(self)
         check_goodput(self.goodput)
         self.check_load()
-        self.check_scraping()
+        # Nothing is scraped with --no-scrape, and names are matched by a regular expression.
+        for name, default in (("scrape_every", 1.0), ("scrape_name", None), ("scrape_all", False)):
+            if self.scrape is False and getattr(self, name) != default:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{flag} and --no-scrape exclude each other: nothing is scraped", field=name)
+        try:
+            re.compile(self.scrape_name or "")
+        except re.error as exc:
+            text = f"--scrape-name takes a regular expression, not {self.scrape_name!r}: {exc}"
+            raise ConfigError(text, field="scrape_name") from exc
         if self.request_id is not None and any(name.lower() == "x-request-id" for name in self.header):
             text = "--request-id and a --header X-Request-Id say the same thing twice: give one of them"
             raise ConfigError(text, field="request_id")

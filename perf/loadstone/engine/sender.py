@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +17,6 @@ from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.config.schema import Config
 from loadstone.engine.in_flight import InFlightRequest, Timeouts
-from loadstone.engine.rate_limit import RateLimiter
 from loadstone.engine.requests import PreparedRequest, PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
 from loadstone.records import Failure, FailureCause, Phase, Record, next_prompt
@@ -24,6 +24,9 @@ from loadstone.schedule.plan import Plan
 from loadstone.text import clean
 from loadstone.transport import Clock, Transport, TransportError
 from loadstone.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from loadstone.engine.rate_limit import RateLimiter
 
 OnRecord = Callable[[Record], None]
 # Waits until an instant of the clock (ns). Returns early when the run is stopped; `Sender.closing` is True then.

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -19,7 +20,6 @@ from loadstone.engine.in_flight import InFlightRequest
 from loadstone.engine.lifecycle import quiet_gc, watched
 from loadstone.engine.prepare import PreparedRun
 from loadstone.engine.progress_digest import Progress, count_bins, digest_records
-from loadstone.engine.rate_limit import RateLimiter
 from loadstone.engine.retry_policy import RetryPolicy
 from loadstone.engine.run_folder import Recorder
 from loadstone.engine.runner import Runner
@@ -31,6 +31,9 @@ from loadstone.records import Record
 from loadstone.schedule.partition import Partition
 from loadstone.summary import EndReason
 from loadstone.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from loadstone.engine.rate_limit import RateLimiter
 
 # Seconds between two progress reports.
 PROGRESS_INTERVAL = 0.2
@@ -114,8 +117,11 @@ class Worker:
             keep_text = lambda _: True  # noqa: E731
         elif config.tokenizer is not None:
             keep_text = lambda request: request.response.usage is None  # noqa: E731
-        limited = config.rpm is not None or config.tpm is not None
-        self._rate_limiter = RateLimiter(config.rpm, config.tpm, partition.workers) if limited else None
+        self._rate_limiter: RateLimiter | None = None
+        if config.rpm is not None or config.tpm is not None:
+            from loadstone.engine.rate_limit import RateLimiter  # few runs are limited
+
+            self._rate_limiter = RateLimiter(config.rpm, config.tpm, partition.workers)
         sender = Sender(
             prepared.plan,
             prepared.requests,

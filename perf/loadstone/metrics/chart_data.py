@@ -6,19 +6,21 @@ many of how many are shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from loadstone.metrics import token_timeline, windows
-from loadstone.metrics.columns import Columns, Requests
+from loadstone.metrics.columns import Columns
 from loadstone.metrics.measure import per_request
 from loadstone.metrics.token_timeline import GapsByPosition
 from loadstone.units import S_PER_NS, Array
 
 Indices = NDArray[np.int64]
+T = TypeVar("T")
 CURVES = ("ttft", "latency", "tpot", "gap")
 # Points of a distribution.
 CURVE_POINTS = 800
@@ -115,9 +117,13 @@ def trace(columns: Columns) -> ChartData | None:
     # Distributions of the measured requests.
     curves = {name: curve(column[rows]) for name, (column, _) in per_request(r).items() if name in CURVES}
     curves["gap"] = _thin(Curve(timeline.gaps, timeline.below / max(timeline.count, 1), timeline.count))
-    answered, failed = np.flatnonzero(r.ok), np.flatnonzero(~r.ok)
-    durations = _durations(r)
-    measured = np.flatnonzero(rows)
+    # Requests to show, by when they were sent, their TTFT and their duration in s.
+    answered, failed, measured = np.flatnonzero(r.ok), np.flatnonzero(~r.ok), np.flatnonzero(rows)
+    at = np.where(np.isnan(r.sent), r.scheduled, r.sent) * S_PER_NS
+    ttft = (r.first - r.sent) * S_PER_NS
+    durations: Array = np.where(r.ok & r.streamed, r.last, r.end) * S_PER_NS - at
+    some_answers = select_extremes(at[answered], [ttft[answered], durations[answered]], REQUESTS)
+    some_failures = select_extremes(at[failed], [durations[failed]], FAILURES)
     slowest = measured[np.argsort(-durations[measured], kind="stable")[:SLOWEST]]
     return ChartData(
         curves={name: curves[name] for name in CURVES if curves[name].n},
@@ -128,13 +134,11 @@ def trace(columns: Columns) -> ChartData | None:
             failed=token_timeline.sum_per_slice(r.end[r.judged & ~r.ok], edges) / seconds,
             in_flight=np.diff(windows.in_flight_time(r, edges)) / np.diff(edges),
         ),
-        succeeded=_shots(
-            columns, answered[select_extremes(_at(r)[answered], [_ttft(r)[answered], durations[answered]], REQUESTS)]
-        ),
-        failed=_shots(columns, failed[select_extremes(_at(r)[failed], [durations[failed]], FAILURES)]),
+        succeeded=_points(columns, at, ttft, durations, answered[some_answers]),
+        failed=_points(columns, at, ttft, durations, failed[some_failures]),
         succeeded_count=len(answered),
         failed_count=len(failed),
-        slowest=_shots(columns, slowest),
+        slowest=_points(columns, at, ttft, durations, slowest),
         gaps_by_position=timeline.gaps_by_position,
         measure_start=span[0] * S_PER_NS,
         measure_end=span[1] * S_PER_NS,
@@ -201,48 +205,29 @@ def select_extremes(at: Array, measures: list[Array], limit: int) -> Indices:
     return np.asarray(indices[np.argsort(at[indices], kind="stable")], dtype=np.int64)
 
 
-def _at(r: Requests) -> Array:
-    return np.where(np.isnan(r.sent), r.scheduled, r.sent) * S_PER_NS
-
-
-def _ttft(r: Requests) -> Array:
-    return (r.first - r.sent) * S_PER_NS
-
-
-def _durations(r: Requests) -> Array:
-    end = np.where(r.ok & r.streamed, r.last, r.end)
-    return np.asarray(end * S_PER_NS - _at(r), dtype=np.float64)
-
-
-def _shots(columns: Columns, indices: Indices) -> list[RequestPoint]:
+def _points(columns: Columns, at: Array, ttft: Array, durations: Array, indices: Indices) -> list[RequestPoint]:
+    """Return the requests at `indices` of the columns. at, ttft, durations: of all requests, s."""
     r = columns.requests
-    at, ttft, durations, wait = _at(r), _ttft(r), _durations(r), (r.sent - r.scheduled) * S_PER_NS
+    wait, connect = (r.sent - r.scheduled) * S_PER_NS, r.connect * S_PER_NS
     return [
         RequestPoint(
             index=int(r.index[index]),
-            prompt=_name(columns.prompts, r.prompt[index]),
+            prompt=_optional(r.prompt[index], lambda code: columns.prompts[int(code)]),
             phase="warmup" if r.warmup[index] else "cooldown" if r.cooldown[index] else "measure",
             at=float(at[index]),
-            wait=_known(wait[index]),
-            connect=_known(r.connect[index] * S_PER_NS),
-            ttft=_known(ttft[index]),
+            wait=_optional(wait[index], float),
+            connect=_optional(connect[index], float),
+            ttft=_optional(ttft[index], float),
             duration=float(durations[index]),
-            input_tokens=_whole(r.input_tokens[index]),
-            output_tokens=_whole(r.output_tokens[index]),
-            status=_whole(r.status[index]),
-            error=_name(columns.kinds, r.error[index]),
+            input_tokens=_optional(r.input_tokens[index], int),
+            output_tokens=_optional(r.output_tokens[index], int),
+            status=_optional(r.status[index], int),
+            error=_optional(r.error[index], lambda code: columns.kinds[int(code)]),
         )
         for index in indices.tolist()
     ]
 
 
-def _known(value: np.float64) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _whole(value: np.float64) -> int | None:
-    return None if np.isnan(value) else int(value)
-
-
-def _name(names: list[str], code: np.float64) -> str | None:
-    return None if np.isnan(code) else names[int(code)]
+def _optional(value: np.float64, convert: Callable[[np.float64], T]) -> T | None:
+    """Return the value converted; None for NaN."""
+    return None if np.isnan(value) else convert(value)

@@ -129,7 +129,7 @@ class _Builder:
         """Add a batch of records."""
         counted = [self._count_output(record) for record in records]
         output = np.array([tokens for tokens, _ in counted])
-        for name, column in (_numbers(records) | _flags(records) | {"output_tokens": output}).items():
+        for name, column in (_arrays(records) | {"output_tokens": output}).items():
             self.rows[name].frombytes(column.tobytes())
         self.rows["model"].extend(_code(self.models, record.model) for record in records)
         self.rows["prompt"].extend(_code(self.prompts, record.prompt, MAX_NAMES) for record in records)
@@ -139,7 +139,12 @@ class _Builder:
                 has_input = record.usage is not None and record.usage.prompt is not None
                 self.sources["input"]["server" if has_input else "unknown"] += 1
                 self.sources["output"][source] += 1
-                self._add_events(row, record, tokens)
+                pieces = record.pieces
+                if pieces is not None and record.first is not None and (count := len(pieces.times)):
+                    reported = pieces.tokens if pieces.tokens is not None and len(pieces.tokens) == count else None
+                    # Servers count a stop token, which has no event of its own.
+                    one_each = tokens == count or (tokens == count + 1 and record.finish == "stop")
+                    self.events.add(row, record.first, pieces.times, reported, one_each)
             elif record.phase == "measure" and not record.superseded:
                 self.errors[record.error.kind] += 1
                 if record.error.kind is not FailureCause.CANCELLED:
@@ -154,28 +159,18 @@ class _Builder:
             return float(self.count(record.text) + self.count(record.reasoning or "")), "tokenizer"
         return _NAN, "unknown"
 
-    def _add_events(self, row: int, record: Record, output: float) -> None:
-        pieces = record.pieces
-        if pieces is None or record.first is None or not pieces.times:
-            return
-        count = len(pieces.times)
-        tokens = pieces.tokens if pieces.tokens is not None and len(pieces.tokens) == count else None
-        # Servers count a stop token, which has no event of its own.
-        one_each = output == count or (output == count + 1 and record.finish == "stop")
-        self.events.add(row, record.first, pieces.times, tokens, one_each)
-
     def build(self) -> Columns:
         """Build the columns one by one and empty the builder, so that no second copy of all exists."""
-        sources = {which: _name_source(counts) for which, counts in self.sources.items()}
+        sources = {which: " and ".join(sorted(counts)) or "unknown" for which, counts in self.sources.items()}
         order = np.argsort(np.nan_to_num(np.frombuffer(self.rows["sent"]), nan=np.inf), kind="stable")
         position = np.empty_like(order)
         position[order] = np.arange(len(order))
-        arrays = {name: self._column(name)[order] for name in list(self.rows)}
+        arrays: dict[str, NDArray[Any]] = {
+            name: np.frombuffer(self.rows.pop(name), dtype=bool if name in _MASKS else np.float64)[order]
+            for name in list(self.rows)
+        }
         names = list(self.models), list(self.prompts), list(self.kinds)
         return Columns(Requests(**arrays), self.events.finish(position), *names, self.errors, self.failures, sources)
-
-    def _column(self, name: str) -> NDArray[Any]:
-        return np.frombuffer(self.rows.pop(name), dtype=bool if name in _MASKS else np.float64)
 
 
 def build(records: Iterable[Record], count: TokenCounter | None = None) -> Columns:
@@ -193,22 +188,18 @@ def _code(names: dict[str, int], name: str | None, limit: int | None = None) -> 
     return names.setdefault(name, len(names))
 
 
-def _numbers(records: Sequence[Record]) -> dict[str, Array]:
+def _arrays(records: Sequence[Record]) -> dict[str, NDArray[Any]]:
+    """Return the columns that follow from one record each."""
     # numpy converts None to NaN.
     numbers = np.array([_numbers_of(record) for record in records], dtype=np.float64)
-    usages = [_usage_of(record.usage or _NO_USAGE) for record in records]
+    usages = np.array([_usage_of(record.usage or _NO_USAGE) for record in records], dtype=np.float64)
     packets = [len(record.pieces.times) if record.pieces else None for record in records]
-    return {
-        **dict(zip(_NUMBERS, numbers.T, strict=True)),
-        **dict(zip(("input_tokens", "cached_tokens"), np.array(usages, dtype=np.float64).T, strict=True)),
-        "packets": np.array(packets, dtype=np.float64),
-    }
-
-
-def _flags(records: Sequence[Record]) -> dict[str, Mask]:
     phases = np.array(["superseded" if record.superseded else record.phase for record in records])
     kinds = [None if record.error is None else record.error.kind for record in records]
     return {
+        **dict(zip(_NUMBERS, numbers.T, strict=True)),
+        **dict(zip(("input_tokens", "cached_tokens"), usages.T, strict=True)),
+        "packets": np.array(packets, dtype=np.float64),
         "ok": np.array([kind is None for kind in kinds]),
         "warmup": phases == "warmup",
         "cooldown": phases == "cooldown",
@@ -220,9 +211,3 @@ def _flags(records: Sequence[Record]) -> dict[str, Mask]:
         "finished": np.array([record.finish is not None for record in records]),
         "stamped": np.array([record.clock == "kernel" for record in records]),
     }
-
-
-def _name_source(counts: Counter[str]) -> str:
-    if not counts:
-        return "unknown"
-    return " and ".join(sorted(counts)) if len(counts) > 1 else next(iter(counts))

@@ -24,7 +24,7 @@ TIME_WAIT = 60.0
 
 def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
     """Return fractions and ratios by name; None if unknown."""
-    r, events = columns.requests, len(columns.events)
+    r, events = columns.requests, int(columns.events.lengths.sum())
     known = r.ok & ~np.isnan(r.asked) & ~np.isnan(r.output_tokens)
     # Rate of sending over the planned rate, from the first to the last measured request; of a retried request its first
     # attempt counts.
@@ -40,9 +40,9 @@ def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
         most = max(most or 0.0, float(within.max(initial=0)))
     return {
         "shared_reads": columns.events.shared_reads / events if events else None,
-        "length_missed": _fraction((r.output_tokens != r.asked)[known]),
-        "kernel_stamped": _fraction(r.stamped[r.ok & r.streamed]),
-        "unfinished": _fraction(~r.finished[r.ok & r.streamed]),
+        "length_missed": fraction((r.output_tokens != r.asked)[known]),
+        "kernel_stamped": fraction(r.stamped[r.ok & r.streamed]),
+        "unfinished": fraction(~r.finished[r.ok & r.streamed]),
         "rate_ratio": float(np.ptp(r.scheduled[first]) / sending) if sending else None,
         "little": _little(r, steady),
         "opened_a_minute": most,
@@ -68,35 +68,31 @@ def _trends(r: Requests, steady: Window | None) -> dict[str, float | None]:
     `warmup_*`: measured requests until a transient of this figure ends; `_shift`: by how much it shifts the mean.
     `drift_*`: change of the figure after that; `_margin`: half-width of its interval. Both are relative to the mean.
     """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tpot = np.where(r.output_tokens > 1, (r.last - r.first) / (r.output_tokens - 1), np.nan)
+    tested = {"ttft": r.first - r.sent, "latency": np.where(r.streamed, np.nan, r.end - r.sent), "tpot": tpot}
     trends: dict[str, float | None] = {}
     begin, end = (math.inf, -math.inf) if steady is None else (steady.start / S_PER_NS, steady.end / S_PER_NS)
-    for name, values in _tested(r).items():
+    for name, values in tested.items():
         rows = r.measured & r.ok & ~np.isnan(values)
         start, sent = warmup.find_warmup(values[rows]), r.sent[rows]
         since = -math.inf if start is None else float(sent[start.length])
         begin = max(begin, since)
         trends[f"warmup_{name}"] = None if start is None else float((r.measured & (r.sent < since)).sum())
         trends[f"warmup_{name}_shift"] = None if start is None else start.shift
-    for name, values in _tested(r).items():
+    # Figures of consecutive batches: means, and rates of the ends. None if there are too few values.
+    batched: dict[str, Array] = {}
+    for name, values in tested.items():
         rows = r.measured & r.ok & (r.sent >= begin) & (r.sent <= end)
-        # Means of consecutive batches; none if there are too few values.
         steady_values = values[rows & ~np.isnan(values)]
         size = len(steady_values) // BATCHES
         batches = steady_values[: size * BATCHES].reshape(BATCHES, size)
-        trends |= _change(name, drift(batches.mean(axis=1) if size >= BATCHES else steady_values[:0]))
+        batched[name] = batches.mean(axis=1) if size >= BATCHES else steady_values[:0]
     ended = r.end[r.ok & (r.end >= begin) & (r.end < end)]
-    rate = np.histogram(ended, BATCHES, (begin, end))[0] if len(ended) >= BATCHES**2 else np.empty(0)
-    return trends | _change("qps", drift(rate))
-
-
-def _change(name: str, change: tuple[float, float] | None) -> dict[str, float | None]:
-    return dict(zip((f"drift_{name}", f"drift_{name}_margin"), change or (None, None), strict=True))
-
-
-def _tested(r: Requests) -> dict[str, Array]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tpot = np.where(r.output_tokens > 1, (r.last - r.first) / (r.output_tokens - 1), np.nan)
-    return {"ttft": r.first - r.sent, "latency": np.where(r.streamed, np.nan, r.end - r.sent), "tpot": tpot}
+    batched["qps"] = np.histogram(ended, BATCHES, (begin, end))[0] if len(ended) >= BATCHES**2 else np.empty(0)
+    for name, of_batches in batched.items():
+        trends[f"drift_{name}"], trends[f"drift_{name}_margin"] = drift(of_batches) or (None, None)
+    return trends
 
 
 def drift(means: Array) -> tuple[float, float] | None:
@@ -113,5 +109,6 @@ def drift(means: Array) -> tuple[float, float] | None:
     return slope, T999 * float(np.sqrt(rest @ rest / (BATCHES - 2) / (at @ at)))
 
 
-def _fraction(mask: Mask) -> float | None:
+def fraction(mask: Mask) -> float | None:
+    """Return how many entries are true, as a fraction; None of no entries."""
     return float(mask.mean()) if len(mask) else None

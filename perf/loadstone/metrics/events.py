@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from msgspec import Struct
@@ -49,8 +51,9 @@ class EventChunk(Struct, frozen=True):
     before: Integers
 
 
+@dataclass(slots=True)
 class Events:
-    """The output events of successful streamed requests. `len` is their number.
+    """The output events of successful streamed requests.
 
     Arrays have an entry for each request, in order of recording.
     rows: index in Requests.
@@ -58,25 +61,19 @@ class Events:
     firsts, lasts: instants of the first and the last event, ns.
     counting: UNKNOWN, ONE or REPORTED tokens for each event.
     shared_reads: number of events that arrived in one read with the event before.
+    deltas, tokens: ns since the event before, and reported tokens, of each event, in chunks.
+    bounds: index of the request at which each chunk begins, and of the end.
     """
 
-    def __init__(self) -> None:
-        self.rows: Integers = np.empty(0, np.int64)
-        self.lengths: Integers = self.rows
-        self.firsts: Integers = self.rows
-        self.lasts: Integers = self.rows
-        self.counting: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self.bounds = [0]
-        self.deltas, self.tokens = Spool(), Spool()
-        self.shared_reads = 0
-
-    def __len__(self) -> int:
-        return int(self.lengths.sum())
-
-    def span(self, rows: Mask) -> tuple[float, float]:
-        """Return the instants of the first and the last event of these requests; (0, 0) if there is none."""
-        chosen = rows[self.rows]
-        return (float(self.firsts[chosen].min()), float(self.lasts[chosen].max())) if chosen.any() else (0.0, 0.0)
+    rows: Integers
+    lengths: Integers
+    firsts: Integers
+    lasts: Integers
+    counting: NDArray[np.uint8]
+    shared_reads: int
+    deltas: Spool
+    tokens: Spool
+    bounds: list[int]
 
     def arrivals_of(self, rows: Mask) -> Iterator[tuple[Integers, Integers]]:
         """Yield the events of these requests in chunks: indices in Requests, and instants in ns."""
@@ -106,8 +103,8 @@ class Events:
 
     def _chunks(self, rows: Mask) -> Iterator[tuple[int, slice, Mask]]:
         """Yield the chunks that have any of these requests: index, slice of requests, and which of them are chosen."""
-        for index in range(len(self.deltas)):
-            here = slice(*self.bounds[index : index + 2])
+        for index, bounds in enumerate(pairwise(self.bounds)):
+            here = slice(*bounds)
             chosen = rows[self.rows[here]]
             if chosen.any():
                 yield index, here, chosen
@@ -128,7 +125,9 @@ class Collector:
     """Collects the events of one request after another and builds `Events`."""
 
     def __init__(self) -> None:
-        self._events = Events()
+        self._chunks, self._reported = Spool(), Spool()
+        self._bounds = [0]
+        self._shared_reads = 0
         self._deltas: array[int] = array("q")
         self._tokens: array[int] = array("q")
         self._rows: array[int] = array("q")
@@ -160,25 +159,29 @@ class Collector:
         """Return all events. `position`: index in Requests of each request, in the order of recording."""
         if self._deltas:
             self._close()
-        events = self._events
-        events.rows = position[np.frombuffer(self._rows, dtype=np.int64)]
-        events.lengths, events.firsts, events.lasts = (
-            np.frombuffer(column, dtype=np.int64) for column in (self._lengths, self._firsts, self._lasts)
+        return Events(
+            rows=position[np.frombuffer(self._rows, dtype=np.int64)],
+            lengths=np.frombuffer(self._lengths, dtype=np.int64),
+            firsts=np.frombuffer(self._firsts, dtype=np.int64),
+            lasts=np.frombuffer(self._lasts, dtype=np.int64),
+            counting=np.frombuffer(self._counting, dtype=np.uint8),
+            shared_reads=self._shared_reads,
+            deltas=self._chunks,
+            tokens=self._reported,
+            bounds=self._bounds,
         )
-        events.counting = np.frombuffer(self._counting, dtype=np.uint8)
-        return events
 
     def _close(self) -> None:
         """Close the current chunk and store it."""
-        events, since = self._events, self._events.bounds[-1]
+        since = self._bounds[-1]
         deltas = np.array(self._deltas, dtype=np.int64)
         lengths, firsts = np.array(self._lengths[since:]), np.array(self._firsts[since:])
         begins = _begins(lengths)
-        events.shared_reads += int((deltas == 0).sum() - (deltas[begins] == 0).sum())
+        self._shared_reads += int((deltas == 0).sum() - (deltas[begins] == 0).sum())
         self._lasts.extend((firsts + np.add.reduceat(deltas, begins) - deltas[begins]).tolist())
-        events.deltas.add(deltas)
-        events.tokens.add(np.array(self._tokens, dtype=np.int64))
-        events.bounds.append(len(self._lengths))
+        self._chunks.add(deltas)
+        self._reported.add(np.array(self._tokens, dtype=np.int64))
+        self._bounds.append(len(self._lengths))
         del self._deltas[:], self._tokens[:]
 
 

@@ -5,9 +5,8 @@ Pure: defines which requests and which window a group has. measure.py computes t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -56,31 +55,33 @@ def steady(requests: Requests, span: Span) -> GroupMembers:
 def split(columns: Columns, run: RunInfo, span: Span) -> dict[str, list[GroupMembers]]:
     """Return the groups by kind, in the order of reports. A kind with a single group is left out."""
     r = columns.requests
-    kinds = {
-        "stage": _stages(r, run, span),
-        "turn": _named(r, span, _turns(r.turn[r.measured]), r.turn),
-        "model": _named(r, span, iter(sorted((name, at, at) for at, name in enumerate(columns.models))), r.model),
-        "server": _named(r, span, _servers(r.server[r.measured], run), r.server),
-        "input": _inputs(r, span),
-    }
+    done = r.measured & r.ok
+    last_turn = int(np.nan_to_num(r.turn[r.measured]).max(initial=0))
+    kinds: dict[str, Iterable[GroupMembers]] = {}
+    if not np.isnan(r.stage).all():
+        kinds["stage"] = _stages(r, run, span)
+    if last_turn > 1:
+        kinds["turn"] = _named(r, span, _turns(last_turn), r.turn)
+    if len(columns.models) > 1:
+        names = sorted((name, index, index) for index, name in enumerate(columns.models))
+        kinds["model"] = _named(r, span, names, r.model)
+    if np.nan_to_num(r.server).any():
+        kinds["server"] = _named(r, span, _servers(r.server[r.measured], run), r.server)
+    # By input only successful requests: servers do not report the input of failed ones.
+    kinds["input"] = _named(
+        r, span, _bins(r.input_tokens[done]), np.where(done, r.input_tokens, np.nan), failures=False
+    )
     groups = {kind: [group for group in candidates if group.members.any()] for kind, candidates in kinds.items()}
     return {kind: found for kind, found in groups.items() if len(found) > 1}
 
 
 def _named(
-    r: Requests, span: Span, ranges: Iterator[tuple[str, float, float]], values: Array
+    r: Requests, span: Span, ranges: Iterable[tuple[str, float, float]], values: Array, failures: bool = True
 ) -> Iterator[GroupMembers]:
     """Yield a group for each range of values; ranges include both ends."""
     for name, low, high in ranges:
         members = r.measured & (values >= low) & (values <= high)
-        yield GroupMembers(name, span, members, members, members)
-
-
-def _inputs(r: Requests, span: Span) -> Iterator[GroupMembers]:
-    """Yield groups by input tokens, of successful requests: servers do not report the input of failed ones."""
-    done = r.measured & r.ok
-    for group in _named(r, span, _bins(r.input_tokens[done]), np.where(done, r.input_tokens, np.nan)):
-        yield msgspec.structs.replace(group, failures=False)
+        yield GroupMembers(name, span, members, members, members, failures)
 
 
 def _stages(r: Requests, run: RunInfo, span: Span) -> Iterator[GroupMembers]:
@@ -95,8 +96,7 @@ def _stages(r: Requests, run: RunInfo, span: Span) -> Iterator[GroupMembers]:
         yield GroupMembers(name, (max(begin, span[0]), min(end, span[1])), members, np.ones_like(r.measured))
 
 
-def _turns(turns: Array) -> Iterator[tuple[str, float, float]]:
-    last = int(np.nan_to_num(turns).max(initial=0))
+def _turns(last: int) -> Iterator[tuple[str, float, float]]:
     yield "1", 1, 1
     yield "later", 2, last
     if last > 2:

@@ -118,7 +118,7 @@ def _window(
         end=group.span[1] * S_PER_NS,
         requests=int(group.members.sum()),
         metrics=metrics | _per_event(columns.events, rows, more),
-        rates=_rates(columns, group) | _service_levels(columns.requests, values, slos, group),
+        rates=_rates(columns, group) | (_service_levels(columns.requests, values, slos, group) if slos else {}),
     )
 
 
@@ -145,9 +145,10 @@ def per_request(requests: Requests) -> Values:
 
 def _per_event(events: Events, rows: Mask, more: Mapping[str, float]) -> dict[str, Metric]:
     """Return `gap`, between consecutive output events, and `itl`, which spreads a gap over the tokens of its event."""
-    span = events.span(rows)
+    chosen = rows[events.rows]
+    span = (float(events.firsts[chosen].min()), float(events.lasts[chosen].max())) if chosen.any() else (0.0, 0.0)
     gaps, itl = Accumulator(span), Accumulator(span)
-    one_each = bool((events.counting[rows[events.rows]] == ONE).all())
+    one_each = bool((events.counting[chosen] == ONE).all())
     count = known = 0
     for chunk in events.gaps(rows):
         gap: Array = chunk.gap * np.float64(S_PER_NS)
@@ -186,7 +187,7 @@ def _rates(columns: Columns, group: GroupMembers) -> dict[str, float | None]:
         "total_throughput": None if total is None else total / seconds,
         "concurrency": windows.mean_in_flight(r, span, group.present),
         "peak_concurrency": windows.peak_in_flight(r, span, group.present),
-        "error_rate": _fraction(~r.ok[group.members & r.judged]) if group.failures else None,
+        "error_rate": diagnostics.fraction(~r.ok[group.members & r.judged]) if group.failures else None,
         "cached_share": float(r.cached_tokens[cached].sum() / cacheable) if cacheable else None,
     }
 
@@ -196,15 +197,18 @@ def _service_levels(
 ) -> dict[str, float | None]:
     """Compute goodput and attainment. A failure meets no objective; requests the client cancelled are not judged."""
     seconds = (group.span[1] - group.span[0]) * S_PER_NS
-    if not slos or seconds <= 0:
+    if seconds <= 0:
         return {}
     judged, rows = group.members & r.judged, group.members & r.ok
     met = {name: _meets(r, values[name][0], rows, name, limit) for name, limit in slos.items()}
     together = _all_met(met)
     return {
         "goodput": None if together is None else float(together.sum() / seconds),
-        "attainment": None if together is None else _fraction(together[judged]),
-        **{f"attainment.{name}": None if mask is None else _fraction(mask[judged]) for name, mask in met.items()},
+        "attainment": None if together is None else diagnostics.fraction(together[judged]),
+        **{
+            f"attainment.{name}": None if mask is None else diagnostics.fraction(mask[judged])
+            for name, mask in met.items()
+        },
     }
 
 
@@ -231,7 +235,3 @@ def _meets(r: Requests, value: Array, rows: Mask, name: str, limit: float) -> Ma
 
 def _over(time: Array, count: Array) -> Array:
     return np.divide(time, count, out=np.full_like(time, np.nan), where=count > 0)
-
-
-def _fraction(mask: Mask) -> float | None:
-    return float(mask.mean()) if len(mask) else None

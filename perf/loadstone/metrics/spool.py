@@ -10,7 +10,6 @@ import weakref
 from typing import IO
 
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from loadstone.errors import UsageError
@@ -22,12 +21,8 @@ HOLD = 4_000_000
 SMALL = np.dtype(np.uint32)
 
 
-class _Spilled(Struct, frozen=True):
-    """The position of a chunk in the file."""
-
-    offset: int
-    count: int
-    kind: np.dtype[np.uint32] | np.dtype[np.int64]
+# A chunk in the file: where it begins, its number of integers, and their type.
+_Spilled = tuple[int, int, np.dtype[np.uint32] | np.dtype[np.int64]]
 
 
 class Spool:
@@ -38,10 +33,6 @@ class Spool:
         self._chunks: list[NDArray[np.uint32] | Integers | _Spilled] = []
         self._count = 0
         self._file: IO[bytes] | None = None
-
-    def __len__(self) -> int:
-        """Return the number of chunks."""
-        return len(self._chunks)
 
     @property
     def spilled(self) -> bool:
@@ -56,10 +47,11 @@ class Spool:
 
     def __getitem__(self, place: int) -> Integers:
         chunk = self._chunks[place]
-        if isinstance(chunk, _Spilled):
+        if isinstance(chunk, tuple):
             assert self._file is not None
-            values = np.empty(chunk.count, chunk.kind)
-            self._file.seek(chunk.offset)
+            offset, count, kind = chunk
+            values = np.empty(count, kind)
+            self._file.seek(offset)
             self._file.readinto(values.data)  # type: ignore[attr-defined]
             return values.astype(np.int64)
         return chunk.astype(np.int64)
@@ -75,4 +67,4 @@ class Spool:
         except OSError as exc:
             room = f"{self._count * values.itemsize / 1e6:,.0f} MB or more in {tempfile.gettempdir()}"
             raise UsageError(f"no room for {room}: {exc.strerror}; set TMPDIR to a folder that has it") from exc
-        return _Spilled(offset, len(values), values.dtype)
+        return offset, len(values), values.dtype

@@ -20,6 +20,8 @@ PLACES = 100
 FINE, UNIT = 256, 1000.0
 # Up to four hours.
 BINS = 34 * FINE
+# Lower edges and middles of the bins, ns: the inverse of what `build` counts by.
+_EDGES, _MIDDLES = (UNIT * (np.exp2((np.arange(BINS + 1) + part) / FINE) - 1.0) for part in (0.0, 0.5))
 
 
 class GapsByPosition(Struct, frozen=True):
@@ -58,8 +60,7 @@ def build(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimel
     # Tokens of an event of each request, spread evenly; None if those of any request are unknown.
     unknown = np.isnan(r.output_tokens[rows]).any() or not rows.any()
     each = None if unknown else r.output_tokens / r.packets
-    longest = int(events.lengths.max(initial=1))
-    width = -(-longest // PLACES)
+    width = -(-int(events.lengths.max(initial=1)) // PLACES)
     cells = np.zeros((PLACES, BINS), dtype=np.int64)
     largest, tokens = np.zeros(PLACES, dtype=np.int64), np.zeros(len(edges) - 1)
     least = np.iinfo(np.int64).max
@@ -72,10 +73,23 @@ def build(columns: Columns, rows: Mask, shown: Mask, edges: Array) -> TokenTimel
         cells += np.bincount(place * BINS + bins, minlength=cells.size).reshape(cells.shape)
         np.maximum.at(largest, place, gap)
         least = min(least, int(gap.min(initial=least)))
-    values, below = _curve(cells.sum(axis=0), least, int(largest.max()))
-    return TokenTimeline(
-        tokens if each is not None else None, values, below, int(cells.sum()), _growth(cells, largest, width)
-    )
+    # The distribution of all gaps: the upper ends of the filled bins, within the exact extremes.
+    counts = cells.sum(axis=0)
+    filled = np.flatnonzero(counts)
+    gaps: Array = np.empty(0)
+    below = np.empty(0, dtype=np.int64)
+    if len(filled):
+        most = int(largest.max())
+        gaps = np.r_[float(least), np.clip(_EDGES[filled[:-1] + 1], least, most), float(most)] * S_PER_NS
+        below = np.r_[1, np.cumsum(counts)[filled]]
+    # Gaps by position: ranges that have any.
+    sizes = cells.sum(axis=1)
+    there = np.flatnonzero(sizes)
+    start = there * width
+    median, p95 = (_quantiles(cells[there], largest[there], share) for share in (0.5, 0.95))
+    longest: Array = largest[there] * np.float64(S_PER_NS)
+    by_position = GapsByPosition(np.maximum(start, 1), start + width - 1, sizes[there], median, p95, longest)
+    return TokenTimeline(tokens if each is not None else None, gaps, below, int(sizes.sum()), by_position)
 
 
 def sum_per_slice(at: Array | Integers, edges: Array, weights: Array | None = None) -> Array:
@@ -86,35 +100,9 @@ def sum_per_slice(at: Array | Integers, edges: Array, weights: Array | None = No
     return np.bincount(place, weights, minlength=slices).astype(np.float64, copy=False)
 
 
-def _value(bins: Integers | Array) -> Array:
-    """Return the lower edge of bins in ns, the inverse of what `build` counts by; half a bin more is the middle."""
-    value: Array = UNIT * (np.exp2(bins / FINE) - 1.0)
-    return value
-
-
-def _curve(counts: Integers, least: int, largest: int) -> tuple[Array, Integers]:
-    """Return the upper ends of the filled bins, within the exact extremes."""
-    filled = np.flatnonzero(counts)
-    if not len(filled):
-        return np.empty(0), np.empty(0, dtype=np.int64)
-    values = np.clip(_value(filled + 1), least, largest)
-    values[-1] = largest
-    below = np.cumsum(counts)[filled]
-    return np.r_[float(least), values] * S_PER_NS, np.r_[1, below]
-
-
-def _growth(cells: NDArray[np.int64], largest: Integers, width: int) -> GapsByPosition:
-    count = cells.sum(axis=1)
-    there = np.flatnonzero(count)
-    start = there * width
-    middle, tail = (_quantiles(cells[there], largest[there], share) for share in (0.5, 0.95))
-    longest: Array = largest[there] * np.float64(S_PER_NS)
-    return GapsByPosition(np.maximum(start, 1), start + width - 1, count[there], middle, tail, longest)
-
-
 def _quantiles(cells: NDArray[np.int64], largest: Integers, share: float) -> Array:
     """Return a quantile of each row, to within a bin."""
     until = np.cumsum(cells, axis=1)
     rank = share * (until[:, -1] - 1) if len(until) else np.empty(0)
     place = (until <= rank[:, None]).sum(axis=1)
-    return np.asarray(np.minimum(_value(place + 0.5), largest) * S_PER_NS, dtype=np.float64)
+    return np.asarray(np.minimum(_MIDDLES[place], largest) * S_PER_NS, dtype=np.float64)

@@ -47,13 +47,8 @@ def steady(requests: Requests, span: Span) -> Span | None:
 
 def in_flight_time(requests: Requests, until: Array, rows: Mask | None = None) -> Array:
     """Return the time that requests (all, or `rows`) have been in flight together, up to each instant of `until`."""
-    sent = _sent(requests, rows)
+    sent = ~np.isnan(requests.sent) if rows is None else ~np.isnan(requests.sent) & rows
     return _passed(requests.sent[sent], until) - _passed(requests.end[sent], until)
-
-
-def _sent(requests: Requests, rows: Mask | None) -> Mask:
-    sent = ~np.isnan(requests.sent)
-    return sent if rows is None else sent & rows
 
 
 def _passed(since: Array, until: Array) -> Array:
@@ -64,22 +59,17 @@ def _passed(since: Array, until: Array) -> Array:
     return np.asarray(earlier * until - sums[earlier], dtype=np.float64)
 
 
-def in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> tuple[Array, Array]:
-    """Return the instants in the span at which the concurrency changes, its start included, and the new concurrency.
+def peak_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> float:
+    """Return the highest concurrency in the span, its start included.
 
     At the same instant ends go before starts, so that a slot passed on does not count twice.
     """
-    sent = _sent(requests, rows)
+    sent = ~np.isnan(requests.sent) if rows is None else ~np.isnan(requests.sent) & rows
     times = np.r_[requests.end[sent], requests.sent[sent]]
     order = np.argsort(times, kind="stable")
-    times, level = times[order], np.cumsum(np.repeat([-1.0, 1.0], int(sent.sum()))[order])
-    first, after = np.searchsorted(times, span, "right")
-    inside = slice(max(first - 1, 0), after)
-    return np.maximum(times[inside], span[0]), level[inside]
-
-
-def peak_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> float:
-    return float(in_flight(requests, span, rows)[1].max(initial=0.0))
+    level = np.cumsum(np.repeat([-1.0, 1.0], int(sent.sum()))[order])
+    first, after = np.searchsorted(times[order], span, "right")
+    return float(level[max(first - 1, 0) : after].max(initial=0.0))
 
 
 def mean_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> float:
@@ -101,17 +91,14 @@ def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
     mine = rows[events.rows]
     inside = mine & (events.firsts >= span[0]) & (events.lasts <= span[1])
     across = mine & ~inside & (events.firsts <= span[1]) & (events.lasts >= span[0])
-    streamed = r.output_tokens[events.rows[inside]].sum() + _part_booked(columns, span, events.rows[across])
+    # Of requests that are only in part in the span, the events that are.
+    chosen = np.zeros(len(r.ok), dtype=bool)
+    chosen[events.rows[across]] = True
+    each = np.where(chosen, r.output_tokens / r.packets, 0.0)
+    part = sum(float(each[row[within(at, span)]].sum()) for row, at in events.arrivals_of(chosen))
+    streamed = r.output_tokens[events.rows[inside]].sum() + part
     at_end = r.output_tokens[rows & np.isnan(r.packets) & within(r.end, span)].sum()
     return float(streamed + at_end)
-
-
-def _part_booked(columns: Columns, span: Span, places: NDArray[np.int64]) -> float:
-    """Return the tokens of these requests that arrived in the span."""
-    r, chosen = columns.requests, np.zeros(len(columns.requests.ok), dtype=bool)
-    chosen[places] = True
-    each = np.where(chosen, r.output_tokens / r.packets, 0.0)
-    return sum(float(each[row[within(at, span)]].sum()) for row, at in columns.events.arrivals_of(chosen))
 
 
 def input_booked(columns: Columns, span: Span, counted: Mask) -> float | None:

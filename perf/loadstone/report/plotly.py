@@ -72,17 +72,15 @@ def _trace(series: Series, colour: str, chart: Chart) -> Trace:
         trace["text"] = ["<br>".join(map(label, text.split("\n"))) for text in series.texts]
     if series.right and chart.y2:
         trace["yaxis"] = "y2"
-    return trace | _style(series, colour)
 
-
-def _style(series: Series, colour: str) -> Trace:
+    # How it is drawn: spans, bars, or lines and points.
     if series.kind == "spans":
         ends = series.ends or ()
         wide = [end - begin for begin, end in zip(map(float, series.x), ends, strict=True)]
-        return {"type": "bar", "orientation": "h", "base": _values(series.x), "x": _values(wide),
-                "textposition": "none", "marker": {"color": colour}}  # fmt: skip
+        return trace | {"type": "bar", "orientation": "h", "base": _values(series.x), "x": _values(wide),
+                        "textposition": "none", "marker": {"color": colour}}  # fmt: skip
     if series.kind == "bars":
-        return {"type": "bar", "textposition": "none", "marker": {"color": colour}}
+        return trace | {"type": "bar", "textposition": "none", "marker": {"color": colour}}
     line: Trace = {"color": colour, "width": 2, "shape": "hv" if series.kind == "step" else "linear"}
     if series.dashed:
         line["dash"] = "dash"
@@ -92,7 +90,7 @@ def _style(series: Series, colour: str) -> Trace:
         style["marker"] = {"color": colour, "size": 5 if len(series.x) > 200 else 7, "symbol": shape, "opacity": 0.75}
     if series.kind == "area":
         style |= {"fill": "tozeroy", "fillcolor": f"{colour}-soft"}
-    return style
+    return trace | style
 
 
 def _errors(series: Series, colour: str) -> Trace:
@@ -141,14 +139,11 @@ def _hover(x: Axis, y: Axis, series: Series) -> str:
     name = "<extra>%{fullData.name}</extra>"
     if series.texts is not None:
         return "%{text}" + name
+    units = [label(axis.unit).replace("%{", "% {") for axis in (x, y)]
     if series.kind == "spans":
-        return f"%{{base:,.5~g}} + %{{x:,.5~g}} {_unit(x)}{name}"
+        return f"%{{base:,.5~g}} + %{{x:,.5~g}} {units[0]}{name}"
     words = any(isinstance(value, str) for value in series.x)
-    return f"{'%{x}' if words else f'%{{x:,.5~g}} {_unit(x)}'}<br>%{{y:,.5~g}} {_unit(y)}{name}"
-
-
-def _unit(axis: Axis) -> str:
-    return label(axis.unit).replace("%{", "% {")
+    return f"{'%{x}' if words else f'%{{x:,.5~g}} {units[0]}'}<br>%{{y:,.5~g}} {units[1]}{name}"
 
 
 def _layout(chart: Chart) -> dict[str, Any]:
@@ -187,32 +182,24 @@ def _axis(axis: Axis, values: Sequence[float | str | None]) -> dict[str, Any]:
     title = label(f"{axis.title} ({axis.unit})" if axis.unit and axis.title else axis.title or axis.unit)
     words = any(isinstance(value, str) for value in values)
     drawn: dict[str, Any] = {"title": {"text": title}, "type": "category" if words else "log" if axis.log else "linear"}
-    drawn["autorangeoptions"] = _ends(axis)
+    if not axis.log:
+        ends = {"minallowed": axis.low, "maxallowed": axis.high}
+        drawn["autorangeoptions"] = {key: value for key, value in ends.items() if value is not None}
     if words and len(set(values)) <= _NAMES:
         drawn["dtick"] = 1
-    return drawn | ({"nticks": _ticks(axis, values)} if axis.log else {})
+    if not axis.log:
+        return drawn
 
-
-def _ticks(axis: Axis, values: Sequence[float | str | None]) -> int:
-    """Return the number of ticks: labels at 1, 2, 5 of each decade, or at decades if there are many."""
+    # The ends of a logarithmic axis are clipped and included: for `minallowed` the library compares logarithms with
+    # values, and ignores ends below 1.
+    clips = {"clipmin": axis.low, "clipmax": axis.high}
+    inside: dict[str, Any] = {key: value for key, value in clips.items() if value is not None and value > 0}
+    drawn["autorangeoptions"] = inside | ({"include": [*inside.values()]} if inside else {})
+    # Its ticks: labels at 1, 2, 5 of each decade, or at decades if there are many.
     known = [float(value) for value in values if value is not None and not isinstance(value, str) and value > 0]
     low, high = axis.low or min(known, default=1.0), axis.high or max(known, default=1.0)
     decades = 1.1 * math.log10(high / low) if 0 < low < high else 0.0
-    return max(2, round(2 * decades) if decades < _FINE else math.ceil(decades))
-
-
-def _ends(axis: Axis) -> dict[str, Any]:
-    """Return the ends of an axis.
-
-    Those of a logarithmic axis are clipped and included: for `minallowed` the library compares logarithms with values,
-    and ignores ends below 1.
-    """
-    if not axis.log:
-        ends = {"minallowed": axis.low, "maxallowed": axis.high}
-        return {key: value for key, value in ends.items() if value is not None}
-    clips = {"clipmin": axis.low, "clipmax": axis.high}
-    known = {key: value for key, value in clips.items() if value is not None and value > 0}
-    return known | ({"include": [*known.values()]} if known else {})
+    return drawn | {"nticks": max(2, round(2 * decades) if decades < _FINE else math.ceil(decades))}
 
 
 def _shades(bands: Sequence[Band], x: Axis) -> Iterator[dict[str, Any]]:

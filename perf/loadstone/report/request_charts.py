@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from loadstone.checks.finding import one_line
 from loadstone.metrics.chart_data import ChartData, RequestPoint
 from loadstone.metrics.columns import NOT_COMPLETED
@@ -22,8 +20,15 @@ def requests(summary: Summary, traces: ChartData) -> Chart:
     series = [
         Series("latency", at, [_ms(shot.duration) for shot in answered], kind="points", role="base", texts=texts),
         Series("TTFT", at, [_ms(shot.ttft) for shot in answered], kind="points", role="new", texts=texts),
-        *_failures(traces.failed),
     ]
+    failures: tuple[tuple[str, Role, list[RequestPoint]], ...] = (
+        ("failed", "bad", [shot for shot in traces.failed if shot.error not in NOT_COMPLETED]),
+        ("cut off or cancelled", "doubt", [shot for shot in traces.failed if shot.error in NOT_COMPLETED]),
+    )
+    for name, role, shots in failures:
+        lasted = [_ms(shot.duration) for shot in shots]
+        texts = [*map(describe, shots)]
+        series.append(Series(name, [shot.at for shot in shots], lasted, kind="points", role=role, texts=texts))
     return Chart(
         title="Each request",
         x=seconds(traces, "sent, "),
@@ -34,16 +39,6 @@ def requests(summary: Summary, traces: ChartData) -> Chart:
         height=420,
         note=_shown(traces),
     )
-
-
-def _failures(shots: Sequence[RequestPoint]) -> Iterator[Series]:
-    parts: tuple[tuple[str, Role, list[RequestPoint]], ...] = (
-        ("failed", "bad", [shot for shot in shots if shot.error not in NOT_COMPLETED]),
-        ("cut off or cancelled", "doubt", [shot for shot in shots if shot.error in NOT_COMPLETED]),
-    )
-    for name, role, mine in parts:
-        lasted = [_ms(shot.duration) for shot in mine]
-        yield Series(name, [shot.at for shot in mine], lasted, kind="points", role=role, texts=[*map(describe, mine)])
 
 
 def _shown(traces: ChartData) -> str:
@@ -65,13 +60,10 @@ def describe(shot: RequestPoint) -> str:
     phase = {"measure": "", "warmup": ", warm-up", "cooldown": ", cool-down"}[shot.phase]
     times = [f"TTFT {number(shot.ttft, 's')} ms"] if shot.ttft is not None else []
     times.append(f"{'failed after' if shot.error else 'latency'} {number(shot.duration, 's')} ms")
-    tokens = f"{_count(shot.input_tokens)} tokens in, {_count(shot.output_tokens)} out"
+    counts = ["-" if tokens is None else f"{tokens:,}" for tokens in (shot.input_tokens, shot.output_tokens)]
+    tokens = f"{counts[0]} tokens in, {counts[1]} out"
     end = f"{shot.error}, HTTP {shot.status}" if shot.error and shot.status else shot.error or tokens
     return f"request {shot.index}{prompt}{phase}\nsent at {shot.at:.3f} s\n{', '.join(times)}\n{end}"
-
-
-def _count(tokens: int | None) -> str:
-    return "-" if tokens is None else f"{tokens:,}"
 
 
 def _ms(seconds: float | None) -> float | None:

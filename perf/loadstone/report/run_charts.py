@@ -163,7 +163,11 @@ def gaps_by_position(traces: ChartData) -> Chart | None:
         return None
     middle = [*(g.start + g.end) / 2]
     rows = zip(g.start, g.end, g.count, g.median, g.p95, g.largest, strict=True)
-    texts = [f"events {first:,} to {last:,}, {count:,} gaps\n{_three(*times)}" for first, last, count, *times in rows]
+    texts = [
+        f"events {first:,} to {last:,}, {count:,} gaps\n"
+        f"median {number(median, 's')} ms\np95 {number(p95, 's')} ms\nmax {number(largest, 's')} ms"
+        for first, last, count, median, p95, largest in rows
+    ]
     lines: tuple[tuple[str, Role, Array], ...] = (
         ("max", "doubt", g.largest),
         ("p95", "base", g.p95),
@@ -182,10 +186,6 @@ def gaps_by_position(traces: ChartData) -> Chart | None:
     )
 
 
-def _three(median: float, p95: float, largest: float) -> str:
-    return f"median {number(median, 's')} ms\np95 {number(p95, 's')} ms\nmax {number(largest, 's')} ms"
-
-
 def server(metrics: Times, summary: Summary, traces: ChartData) -> list[Chart]:
     """Draw the metrics of the servers on the time axis of the client's charts."""
     bands = windows(summary, traces)
@@ -197,9 +197,13 @@ def _of_server(
 ) -> Chart:
     """Draw one metric. Its name may end with the server in brackets."""
     ours, _, source = name.partition(" (")
-    unit, scale = _unit(ours)
+    # The unit of the axis and the factor to it. Counters are per second, times are means.
+    what = server_metric(ours)
+    unit, scale = ("%", 100.0) if ours in _RATIOS else _UNITS.get(what.unit, (what.unit, 1.0))
+    if what.kind == "counter" and ours not in _RATIOS:
+        unit = f"{unit}/s"
     known = [None if value is None else value * scale for value in values]
-    label = _RATIOS.get(ours) or server_metric(ours).label
+    label = _RATIOS.get(ours) or what.label
     return Chart(
         title=f"Server: {label}" + (f" ({source}" if source else ""),
         x=seconds(traces),
@@ -210,12 +214,3 @@ def _of_server(
         height=240,
         half=True,
     )
-
-
-def _unit(ours: str) -> tuple[str, float]:
-    """Return the unit of the axis and the factor to it. Counters are per second, times are means."""
-    what = server_metric(ours)
-    if ours in _RATIOS:
-        return "%", 100.0
-    unit, scale = _UNITS.get(what.unit, (what.unit, 1.0))
-    return (f"{unit}/s" if what.kind == "counter" else unit), scale

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from loadstone.checks.finding import one_line
 from loadstone.report.page import Table
 from loadstone.server_metrics.names import SERVER_METRICS, server_metric
-from loadstone.summary import ClientServerCount, ClientServerMetric, Metric, ServerSide, ServerWindow, Source
+from loadstone.summary import ClientServerMetric, Metric, ServerSide, Source
 
 # Rates by name: label and format.
 _RATES = {
@@ -44,7 +44,12 @@ def tables(side: ServerSide | None) -> Iterator[Table]:
         note = "; ".join([*explanations, scope])
         yield Table("Client and server", columns, rows, note, numeric=True, kind="server")
     if side.tallies:
-        rows = [_tally(tally) for tally in side.tallies]
+        rows = []
+        for tally in side.tallies:
+            label = "requests with output" if tally.name == "finished" else server_metric(tally.name).label
+            client = "-" if tally.client is None else f"{tally.client:,.0f}"
+            sent = f" ({tally.most:,.0f} sent)" if tally.most is not None and tally.most != tally.client else ""
+            rows.append([label, client + sent, f"{tally.server:,.0f}"])
         note = "from the first request sent to the end of the last, warm-up included"
         yield Table("Counts of client and server", ["", "client", "server"], rows, note, numeric=True, kind="server")
     if side.remarks:
@@ -66,10 +71,11 @@ def _rows(source: Source) -> Iterator[list[str]]:
             ]
     for name, (label, form) in _RATES.items():
         if name in whole.rates:
-            yield [label, _rate(whole, name, form), "", _rate(steady, name, form), ""]
+            yield [label, _value(whole.rates, name, form), "", _value(steady.rates if steady else {}, name, form), ""]
     for name in whole.counts:
         if name in _COUNTS or name not in SERVER_METRICS:
-            yield [server_metric(name).label, _count(whole, name), "", _count(steady, name), ""]
+            counts = [_value(span.counts if span else {}, name, "{:,.0f}") for span in (whole, steady)]
+            yield [server_metric(name).label, counts[0], "", counts[1], ""]
 
 
 def _mean_and_max(name: str, metric: Metric | None) -> list[str]:
@@ -90,13 +96,9 @@ def _form(value: float | None, unit: str) -> str:
     return _FORMS.get(unit, "{:,.1f}").format(value)
 
 
-def _rate(window: ServerWindow | None, name: str, form: str) -> str:
-    value = window.rates.get(name) if window else None
+def _value(values: Mapping[str, float | None], name: str, form: str) -> str:
+    value = values.get(name)
     return "-" if value is None else form.format(value)
-
-
-def _count(window: ServerWindow | None, name: str) -> str:
-    return f"{window.counts[name]:,.0f}" if window and name in window.counts else "-"
 
 
 def _beside(one: ClientServerMetric) -> list[str]:
@@ -110,10 +112,3 @@ def _beside(one: ClientServerMetric) -> list[str]:
         bounds = one.bounds.get(point, "-").removesuffix(" ms")
         row += [_form(client, "s"), bounds if server is None else f"{_form(server, 's')} ({bounds})"]
     return row
-
-
-def _tally(tally: ClientServerCount) -> list[str]:
-    label = "requests with output" if tally.name == "finished" else server_metric(tally.name).label
-    client = "-" if tally.client is None else f"{tally.client:,.0f}"
-    sent = f" ({tally.most:,.0f} sent)" if tally.most is not None and tally.most != tally.client else ""
-    return [label, client + sent, f"{tally.server:,.0f}"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from loadstone.report.run_tables import figures as run_figures
 from loadstone.stats.describe import PERCENTILES
-from loadstone.summary import Metric, Summary
+from loadstone.summary import Summary
 from loadstone.text import write_rows
 
 _RATE_UNITS = {"qps": "1/s", "request_rate": "1/s", "goodput": "1/s"}
@@ -30,7 +30,13 @@ def _rows(summary: Summary, names: list[str]) -> Iterator[list[object]]:
         windows.append(("steady", summary.steady.metrics, summary.steady.rates))
     for kind, groups in summary.groups.items():
         windows += [(f"{kind}={group.name}", group.metrics, group.rates) for group in groups]
-    windows += _server(summary)
+    # Windows of the server, with addresses if there are several servers.
+    sources = summary.server.sources if summary.server else []
+    for source in sources:
+        suffix = "" if len(sources) == 1 else f"={source.url}"
+        for name, span in (("server", source.whole), ("server_steady", source.steady)):
+            if span is not None:
+                windows.append((name + suffix, span.metrics, {**span.rates, **span.counts}))
     for window, metrics, rates in windows:
         for name, metric in metrics.items():
             figures = [metric.at(figure) for figure in names]
@@ -38,13 +44,3 @@ def _rows(summary: Summary, names: list[str]) -> Iterator[list[object]]:
         for name, rate in rates.items():
             unit = _RATE_UNITS.get(name, "tokens/s" if "throughput" in name else "1")
             yield [window, name, unit, None, rate, *[None] * (len(names) + 1)]
-
-
-def _server(summary: Summary) -> Iterator[tuple[str, dict[str, Metric], dict[str, float | None]]]:
-    """Yield the windows `server` and `server_steady`, with addresses if there are several servers."""
-    sources = summary.server.sources if summary.server else []
-    for source in sources:
-        suffix = "" if len(sources) == 1 else f"={source.url}"
-        for name, span in (("server", source.whole), ("server_steady", source.steady)):
-            if span is not None:
-                yield name + suffix, span.metrics, {**span.rates, **span.counts}

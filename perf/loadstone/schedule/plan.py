@@ -138,6 +138,10 @@ class Plan:
         self.turns: Counts = np.ones(len(rows.ids), np.int64) if rows.turns is None else np.array(rows.turns, np.int64)
         self._rows = len(self.turns)
         self._single = bool((self.turns == 1).all())
+        # True if rows are used more than once, or were by an earlier run.
+        self.repeats = load.skip + (total or 0) > self._rows
+        # True if nothing but the index differs between requests: thousands may start in a second.
+        self.only_index = self._single and not load.stages and load.servers == 1 and not load.cancel_share
         self._requests_per_epoch = int(self.turns.sum())
         self._cached_order = lru_cache(maxsize=2)(self._order)
         self._cached_requests_before = lru_cache(maxsize=2)(self._requests_before)
@@ -199,12 +203,6 @@ class Plan:
         return self.load.cancel_share > 0 and bool(self._draw(_CANCELS, index) < self.load.cancel_share)
 
     @property
-    def only_index(self) -> bool:
-        """Return True if nothing but the index differs between requests: thousands may start in a second."""
-        load = self.load
-        return self._single and not load.stages and load.servers == 1 and not load.cancel_share
-
-    @property
     def levels(self) -> list[tuple[int, int]]:
         """Return the levels of a closed loop: (ns of the run, slots from then on)."""
         starts = [0, *self._stage_ends.tolist()]
@@ -223,21 +221,12 @@ class Plan:
             return None
         if timed and (self.turns != 1).any():
             return None
-        return self._count(self.warmup, self.total - self.cooldown)
+        return max(0, self.index(self.total - self.cooldown) - self.index(self.warmup))
 
     @property
     def requests(self) -> int | None:
         """Return how many requests are planned, measured or not; None where that depends on time."""
-        return None if self.total is None else self._count(0, self.total)
-
-    @property
-    def repeats(self) -> bool:
-        """Return True if rows are used more than once, or were by an earlier run."""
-        return self.load.skip + (self.total or 0) > self._rows
-
-    def _count(self, first: int, last: int) -> int:
-        """Return the requests of the positions from `first` up to, but not including, `last`."""
-        return self.index(last) - self.index(first) if last > first else 0
+        return None if self.total is None else self.index(self.total)
 
     def _count_before(self, position: int) -> int:
         """Return the requests of all positions before one, without any `skip`."""

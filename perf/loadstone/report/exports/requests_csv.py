@@ -38,8 +38,8 @@ def _row(record: Record) -> tuple[Any, ...]:
     return (
         *_plain(record),
         *map(_seconds, _times(record)),
-        _seconds(_between(record.sent, record.first)),
-        _seconds(_between(record.sent, record.last if record.streamed else record.end)),
+        _seconds(record.first, record.sent),
+        _seconds(record.last if record.streamed else record.end, record.sent),
         len(record.pieces.times) if record.pieces else None,
         record.reads,
         record.clock,
@@ -112,9 +112,6 @@ def write_csv(records: Iterable[Record], path: Path) -> None:
     writer.close()
 
 
-def _seconds(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / NS_PER_S
-
-
-def _between(begin: int | None, end: int | None) -> int | None:
-    return None if begin is None or end is None else end - begin
+def _seconds(end: int | None, begin: int | None = 0) -> float | None:
+    """Return the seconds from one instant to another (ns); None if one of them is unknown."""
+    return None if begin is None or end is None else (end - begin) / NS_PER_S
