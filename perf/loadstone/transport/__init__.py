@@ -17,8 +17,8 @@ from msgspec import Struct
 from loadstone.records import ArrivalClock, Failure
 
 Clock = Callable[[], int]
-# Called with a piece of the body and the time of its read.
-Sink = Callable[[bytes, int], None]
+# Called with a piece of the body and the time of its read. Returns True if the rest of the body does not matter.
+Sink = Callable[[bytes, int], bool | None]
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -82,6 +82,7 @@ class Exchange(Struct, eq=False):
     resent: how many times the request was resent after a keep-alive race.
     resend_delay: ns from the first send until the transport began to resend; not part of the connect time. The server
         caused it by closing the connection, so it is not the client's send lag.
+    unterminated: the sink had all it needed, and the body did not end within `common.LINGER` s after that.
     """
 
     sink: Sink
@@ -95,6 +96,7 @@ class Exchange(Struct, eq=False):
     reads: int = 0
     resent: int = 0
     resend_delay: int = 0
+    unterminated: bool = False
 
     def header(self, name: bytes) -> bytes | None:
         """Return the value of a response header by its lower-case name."""

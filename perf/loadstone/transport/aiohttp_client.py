@@ -30,12 +30,15 @@ from loadstone.records import Failure, FailureCause
 from loadstone.transport import Clock, Exchange, Options, Request, Target, TransportError
 from loadstone.transport.common import (
     AGENT,
+    LINGER,
+    MAX_HEAD,
     connect_failure,
     connect_timeout_failure,
     connection_lost_failure,
     display_address,
     host_header,
     is_keep_alive_race,
+    large_head_failure,
     shortest_round_trip,
 )
 
@@ -90,6 +93,9 @@ class Aiohttp:
             await self._session.close()
 
     async def _attempt(self, session: aiohttp.ClientSession, request: Request, exchange: Exchange) -> None:
+        # Two turns of the event loop, which reads what waits in the sockets of idle connections: `_Tap` drops these.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         tap = _Tap(self._options.clock, exchange)
         token = _current.set(tap)
         try:
@@ -103,6 +109,8 @@ class Aiohttp:
                 proxy=self._proxy,
             )
             await tap.follow(response)
+        except _TooLarge as exc:
+            raise TransportError(exc.failure) from exc
         except (aiohttp.ClientError, HttpProcessingError, _Lost) as exc:
             closed = self._options.clock() if tap.lost_at is None else tap.lost_at
             unread = is_keep_alive_race(exchange.sent, closed, self._round_trip)
@@ -192,6 +200,14 @@ class _Lost(Exception):
         self.reset = reset
 
 
+class _TooLarge(Exception):
+    """The head of a response is too large."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 class _Tap(asyncio.Protocol):
     """Forwards between the socket and aiohttp's protocol for one attempt, and records what passes.
 
@@ -211,6 +227,8 @@ class _Tap(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._handler: ResponseHandler
         self._response: aiohttp.ClientResponse | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._head_size = 0
         self._outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
     def attach(self, connection: Connection) -> None:
@@ -256,6 +274,11 @@ class _Tap(asyncio.Protocol):
         self.answered = True
         self._handler.data_received(data)
         self._pass_on()
+        if self._response is None and self.exchange.status is None:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._handler.set_exception(_TooLarge(large_head_failure()))
+                self._drop()
 
     def eof_received(self) -> bool | None:
         self._at = self.clock()
@@ -267,7 +290,9 @@ class _Tap(asyncio.Protocol):
         self._handler.connection_lost(exc)
         if self._response is None or self._outcome.done():
             return
-        if exc is None:
+        if self._linger is not None and not self._response.content.is_eof():
+            self._end_unterminated(self._at)
+        elif exc is None:
             self._pass_on(ended=True)
         else:
             self._end(_Lost(reset=True) if isinstance(exc, OSError) else exc)
@@ -281,9 +306,9 @@ class _Tap(asyncio.Protocol):
     def _pass_on(self, ended: bool = False) -> None:
         if self._response is None or self._outcome.done():
             return
-        content, exchange, body = self._response.content, self.exchange, False
+        content, exchange, body, over = self._response.content, self.exchange, False, False
         while content.exception() is None and (piece := content.read_nowait()):
-            exchange.sink(piece, self._at)
+            over = exchange.sink(piece, self._at) or over
             body = True
         exchange.reads += body
         if content.is_eof():
@@ -293,8 +318,21 @@ class _Tap(asyncio.Protocol):
             self._end(_Lost(reset=False))
         elif broken := content.exception() or self._handler.exception():
             self._end(broken)
+        elif over and self._linger is None:
+            loop = asyncio.get_running_loop()
+            self._linger = loop.call_later(LINGER, self._end_unterminated, self._at)
+
+    def _end_unterminated(self, at: int) -> None:
+        """End an exchange whose body has no end though its sink has all it needs since `at`, ns."""
+        if not self._outcome.done():
+            self.exchange.end = at
+            self.exchange.unterminated = True
+            self._drop()
+            self._end(None)
 
     def _end(self, broken: Any) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
         if not self._outcome.done():
             self._outcome.set_result(broken)
 

@@ -14,6 +14,11 @@ from loadstone.version import __version__
 
 AGENT = f"loadstone/{__version__}"
 
+# Seconds for which the end of a body may stay away after its last event, `data: [DONE]` say.
+LINGER = 1.0
+# Bytes of a response head.
+MAX_HEAD = 2**18
+
 # A server may close an idle connection just as the client sends on it (RFC 9112, 9.3.1). Then it has not read the
 # request, and the client sees the close at most one round trip after the send. Nothing else shows it: a close has no
 # timestamp, and a server that reads the request and closes at once looks the same. The slack covers the time that both
@@ -89,6 +94,11 @@ def connection_lost_failure(before_answer: bool, reset: bool) -> Failure:
     if before_answer:
         return Failure(FailureCause.CONNECT, f"{how} before it answered")
     return Failure(FailureCause.TRUNCATED, f"{how} inside the answer")
+
+
+def large_head_failure() -> Failure:
+    """Return the failure of a response whose head is larger than MAX_HEAD."""
+    return Failure(FailureCause.PROTOCOL, f"the head of the answer is larger than {MAX_HEAD >> 10} KiB")
 
 
 def is_keep_alive_race(sent: int | None, closed: int, round_trip: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import cast
@@ -16,7 +17,14 @@ import httptools
 
 from loadstone.records import ArrivalClock, Failure, FailureCause
 from loadstone.transport import Exchange, TransportError
-from loadstone.transport.common import connection_lost_failure, is_keep_alive_race, shortest_round_trip
+from loadstone.transport.common import (
+    LINGER,
+    MAX_HEAD,
+    connection_lost_failure,
+    is_keep_alive_race,
+    large_head_failure,
+    shortest_round_trip,
+)
 from loadstone.transport.kernel_socket import KernelSocketTransport
 
 
@@ -34,13 +42,16 @@ class Connection(asyncio.Protocol):
         "_complete",
         "_exchange",
         "_fd",
+        "_head_size",
         "_headers",
         "_idle",
+        "_linger",
         "_loop",
         "_open",
         "_parser",
         "_pieces",
         "_pipe",
+        "_poll",
         "_reusable",
         "_round_trip",
         "_surplus",
@@ -68,13 +79,21 @@ class Connection(asyncio.Protocol):
         self._answered = False
         self._complete = self._surplus = self._reusable = self._bodyless = False
         self._pieces: int | None = None
+        self._head_size = 0
+        self._linger: asyncio.TimerHandle | None = None
+        self._poll: select.poll | None = None
         self.was_reset = self.raced = self._unsendable = False
 
     @property
     def usable(self) -> bool:
-        """Return True if a request may be sent on it. First reads the socket, which may hold a close."""
+        """Return True if a request may be sent on it: it is open, and nothing that nobody asked for has arrived.
+
+        Bytes that wait in the socket would be taken for the answer to the next request.
+        """
         if self._pipe is not None:
             self._pipe.on_readable()
+        elif self._poll is not None and self._poll.poll(0):
+            self.close()
         return not self._transport.is_closing()
 
     async def send(self, payload: bytes, exchange: Exchange) -> bool:
@@ -85,6 +104,7 @@ class Connection(asyncio.Protocol):
         """
         self._exchange, self._answered, self._complete, self._surplus = exchange, False, False, False
         self._pieces = None
+        self._head_size = 0
         self._bodyless = payload.startswith(b"HEAD ")
         waiter: asyncio.Future[bool] = self._loop.create_future()
         self._waiter = waiter
@@ -126,6 +146,9 @@ class Connection(asyncio.Protocol):
         plain = transport.get_extra_info("sslcontext") is None and sys.platform != "win32"
         fd = transport.get_extra_info("socket").fileno()
         self._fd = fd if plain else -1
+        if self._pipe is None and hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(fd, select.POLLIN)
         self._round_trip = shortest_round_trip(fd)
 
     def data_received(self, data: bytes | memoryview, at: int | None = None) -> None:
@@ -142,15 +165,17 @@ class Connection(asyncio.Protocol):
             self._surplus = True
         # Body: to the sink, one HTTP chunk at a time, since nearly always a chunk is one event.
         body = self._body
+        exchange = self._exchange
+        over = False
         if body:
-            exchange = self._exchange
             if self._pieces is not None:
                 del body[self._pieces :]
             if exchange is not None and body:
                 exchange.reads += 1
                 try:
                     for piece in body:
-                        exchange.sink(piece, self._at)
+                        if exchange.sink(piece, self._at):
+                            over = True
                 except Exception as exc:  # an error in the sink must reach the caller that waits
                     self._fail(exc)
             body.clear()
@@ -158,6 +183,13 @@ class Connection(asyncio.Protocol):
             self._finish()
         elif garbage is not None:
             self._fail(garbage)
+        elif over:
+            if self._linger is None:
+                self._linger = self._loop.call_later(LINGER, self._end_unterminated, self._at)
+        elif exchange is not None and exchange.status is None:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self._fail(TransportError(large_head_failure()))
 
     def mark_unstamped(self) -> None:
         """Note that the kernel did not stamp the next read, so that not all times of this response are its own."""
@@ -184,6 +216,8 @@ class Connection(asyncio.Protocol):
             self._at, self._reusable = self._clock(), False
             self.mark_unstamped()
             self._finish()
+        elif self._linger is not None:
+            self._end_unterminated(self._at)
         else:
             self._fail(TransportError(connection_lost_failure(before_answer=False, reset=self.was_reset)))
 
@@ -212,6 +246,15 @@ class Connection(asyncio.Protocol):
             self._pieces = len(self._body)  # what follows in this read belongs to a surplus response
             self._reusable = self._parser.should_keep_alive()
 
+    def _end_unterminated(self, at: int) -> None:
+        """End an exchange whose body has no end though its sink has all it needs since `at`, ns."""
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.end = at
+            exchange.unterminated = True
+            self.close()
+            self._release(True)
+
     def _finish(self) -> None:
         exchange = self._exchange
         if exchange is None:
@@ -226,12 +269,17 @@ class Connection(asyncio.Protocol):
         self._release(True)
 
     def _fail(self, exc: Exception) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
         waiter, self._exchange, self._waiter = self._waiter, None, None
         self.close()
         if waiter is not None and not waiter.done():
             waiter.set_exception(exc)
 
     def _release(self, answered: bool) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
         waiter, self._exchange, self._waiter = self._waiter, None, None
         if waiter is not None and not waiter.done():
             waiter.set_result(answered)
