@@ -14,7 +14,8 @@ import pytest
 from loadstone import records, text
 from loadstone.apis import APIS, Delta, Event
 from loadstone.apis.openai import Chat
-from loadstone.apis.response_parser import ResponseParser, error_body_message
+from loadstone.apis.response_parser import ResponseParser
+from loadstone.apis.server_errors import error_body_message
 from loadstone.cli.main import main
 from loadstone.engine import worker_messages
 from loadstone.engine.progress_digest import Progress
@@ -44,10 +45,7 @@ pytestmark = pytest.mark.clean_folder
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
 def test_foreign_text_is_fit_for_all_that_follows(nasty: str) -> None:
     kept = text.to_utf8(nasty)
-    assert len(kept) == len(nasty)
-    assert all(
-        new == old or (new == "\ufffd" and "\ud800" <= old <= "\udfff") for old, new in zip(nasty, kept, strict=True)
-    )
+    assert kept == "".join(f"\\u{ord(old):04x}" if "\ud800" <= old <= "\udfff" else old for old in nasty)
     shown = text.clean(nasty)
     assert len(shown) < text.MAX_MESSAGE + 40
     assert text.clean(shown, 2000) == shown == shown.encode().decode()
@@ -60,6 +58,10 @@ def test_ordinary_text_stays_as_it_is() -> None:
     for ordinary in ("", "plain", "Zeile\nzwei\tTab", "Grüße, 你好, 👍🏽, e\u0301"):
         assert text.to_utf8(ordinary) is ordinary
         assert text.visible(ordinary) == text.clean(ordinary) == ordinary
+
+
+def test_the_halves_of_a_character_that_events_cut_apart_are_joined() -> None:
+    assert text.to_utf8("a\ud83d" + "\ude00b\ude00") == "a\U0001f600b\\ude00"
 
 
 def test_a_carriage_return_is_only_ordinary_before_a_newline() -> None:
@@ -98,20 +100,20 @@ def test_records_messages_and_files_take_any_text(tmp_path: Path) -> None:
     )
     again = records.from_line(records.to_line(record))
     assert (again.text, again.tools, again.error) == (
-        "\ufffd",
-        [{"\ufffd": ["\ufffd"]}],
-        Failure(FailureCause.SERVER, "\ufffd"),
+        r"\ud800",
+        [{r"\ud800": [r"\ud800"]}],
+        Failure(FailureCause.SERVER, r"\ud800"),
     )
     (body,) = worker_messages.FrameSplitter().feed(
         worker_messages.encode_frame(Progress(worker=0, at=1, failures=[(Failure(FailureCause.SERVER, bad), 1)]))
     )
     assert worker_messages.decode_from_worker(body) == Progress(
-        worker=0, at=1, failures=[(Failure(FailureCause.SERVER, "\ufffd"), 1)]
+        worker=0, at=1, failures=[(Failure(FailureCause.SERVER, r"\ud800"), 1)]
     )
     folder = RunFolder(tmp_path / "run")
     folder.write_json("run.json", {"model": bad, bad: [record]})
-    assert read_json(folder.path / "run.json")["model"] == "\ufffd"
-    assert folder.write("page.html", f"<p>{bad}").read_text("utf-8") == "<p>\ufffd"
+    assert read_json(folder.path / "run.json")["model"] == r"\ud800"
+    assert folder.write("page.html", f"<p>{bad}").read_text("utf-8") == r"<p>\ud800"
 
 
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
@@ -272,7 +274,7 @@ def test_a_run_goes_on_whatever_one_answer_holds(status: int, transport: str, wo
         rows = run(capsys, url, "--workers", workers, "--transport", transport, "--no-scrape")
     assert [row.index for row in rows] == list(range(40))
     failures = [row.error for row in rows if row.error is not None]
-    assert {failure.kind for failure in failures} <= {"status", "server", "protocol"}
+    assert {failure.kind for failure in failures} <= {"status", "server", "protocol", "empty"}
     assert len(failures) == 36 if status == 500 else len(failures) < 36
 
 

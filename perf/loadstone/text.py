@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 # Characters of a message, such as an error's, that are kept.
 MAX_MESSAGE = 1000
+# Digits of an integer in JSON: Python refuses to convert more than 4,300.
+MAX_DIGITS = 4000
 # Characters of a label, such as a finish reason, that are kept.
 MAX_LABEL = 200
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# A pair of surrogates that two events cut apart, or a lone one.
+_SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]")
 # Control characters other than tab and newline, marks that change the writing direction, and what UTF-8 cannot encode.
 _NOT_SHOWN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -28,14 +32,24 @@ _ESCAPE = re.compile(
 
 
 def to_utf8(value: str) -> str:
-    """Return the text with U+FFFD for each lone surrogate, which UTF-8 cannot encode."""
+    """Return the text with the escape `\\ud800` for each lone surrogate, which UTF-8 cannot encode.
+
+    Two halves of a character that belong together become that character.
+    """
     if value.isascii():
         return value
     try:
         value.encode()
     except UnicodeEncodeError:
-        return _SURROGATE.sub("\ufffd", value)
+        return _SURROGATES.sub(_join_or_escape, value)
     return value
+
+
+def _join_or_escape(match: re.Match[str]) -> str:
+    found = match[0]
+    if len(found) == 1:
+        return f"\\u{ord(found):04x}"
+    return found.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
 
 
 def visible(value: str) -> str:
@@ -77,6 +91,14 @@ def replace_surrogate_escapes(data: bytes) -> bytes:
     JSON's grammar allows them, and servers that cut a text inside a character send them; strict decoders refuse them.
     """
     return _ESCAPE.sub(lambda match: rb"\ufffd" if match[2] else match[0], data)
+
+
+def parse_json_leniently(text: str) -> Any:
+    """Return the value of JSON text, with a float for an integer of too many digits for Python's `int`.
+
+    Raises ValueError, or RecursionError for nesting that is too deep.
+    """
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < MAX_DIGITS else float(digits))
 
 
 def write_rows(columns: Sequence[str] | None, rows: Iterable[Iterable[object]]) -> str:
