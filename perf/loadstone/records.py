@@ -18,7 +18,7 @@ from loadstone.text import to_utf8_nested
 
 # Version of records.jsonl, summary.json and run.json. History: 1 (0.1.0) the first; fields added since have defaults,
 # so that files without them are read (`logprobs`, `attempt`, `superseded`, `Counts.retried`,
-# `resent`, `Counts.resent`).
+# `resent`, `Counts.resent`, `summarized`, `unterminated`).
 FORMAT = 1
 
 Phase = Literal["warmup", "measure", "cooldown"]
@@ -163,6 +163,8 @@ class Record(Struct, frozen=True, kw_only=True):
         TTFT and latency are those of the connection that answered; the times from the schedule include the first send.
     resent: how many times the transport sent the request again after a keep-alive race; written only if it did.
     retried: True if `resent` is set. Earlier versions wrote this field alone.
+    summarized: True if the reasoning is a summary of tokens that the server hides; written only if it is.
+    unterminated: True if the body had no end after its last event, and the client ended the exchange; likewise.
     """
 
     index: int
@@ -201,6 +203,8 @@ class Record(Struct, frozen=True, kw_only=True):
     attempt: int = 0
     superseded: bool = False
     resent: int | UnsetType = UNSET
+    summarized: bool | UnsetType = UNSET
+    unterminated: bool | UnsetType = UNSET
     error: Failure | None = None
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from loadstone.apis import Event
 from loadstone.apis.openai import Chat, Completions
-from loadstone.apis.response_parser import ResponseParser, error_body_message
+from loadstone.apis.response_parser import ResponseParser
+from loadstone.apis.server_errors import error_body_message
 from loadstone.records import Failure, FailureCause, Usage
 from support.captures import CAPTURES, needs_captures, parts
 from support.paths import TESTS
@@ -263,7 +264,7 @@ COMPLAINTS = [
     (b'{"error":{"message":"no such model","code":404}}', "no such model"),
     (b'{"error":"Unauthorized"}', "Unauthorized"),
     (b'{"detail":"Not Found"}', "Not Found"),
-    (b'{"detail":[{"loc":["body"],"msg":"bad"}]}', "[{'loc': ['body'], 'msg': 'bad'}]"),
+    (b'{"detail":[{"loc":["body"],"msg":"bad"}]}', "body: bad"),
     (b'{"object":"error","message":"too long"}', "too long"),
     (b"Internal Server Error", "Internal Server Error"),
     (b"", "no explanation"),

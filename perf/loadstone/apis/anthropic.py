@@ -15,7 +15,6 @@ from msgspec import Struct
 from loadstone.apis.base import API, Delta, Event, RequestSettings
 from loadstone.apis.common import (
     content_text,
-    error_message,
     function_call_delta,
     image_url,
     json_decoder,
@@ -26,6 +25,7 @@ from loadstone.apis.common import (
     sampling_fields,
     stop_as_list,
 )
+from loadstone.apis.server_errors import error_message
 from loadstone.records import Message, Prompt, Usage
 
 # `max_tokens` where neither the row nor a flag sets it: the protocol requires the field.
@@ -66,7 +66,7 @@ class _Response(Struct, gc=False):
 
 class _Event(Struct, gc=False):
     type: str = ""
-    index: int = 0
+    index: int | None = 0
     message: _Response | None = None
     content_block: _Block | None = None
     delta: _Delta | None = None
@@ -144,8 +144,8 @@ def _content_block_start(event: _Event) -> Event:
     if block is None:
         return Event()
     if block.name:  # its arguments follow in pieces
-        return Event([function_call_delta(event.index, block.id, block.name, None)])
-    return Event([_block_delta(event.index, block)])
+        return Event([function_call_delta(event.index or 0, block.id, block.name, None)])
+    return Event([_block_delta(event.index or 0, block)])
 
 
 def _content_block_delta(event: _Event) -> Event:
@@ -153,7 +153,7 @@ def _content_block_delta(event: _Event) -> Event:
     if delta is None:
         return Event()
     if delta.type == "input_json_delta":
-        return Event([function_call_delta(event.index, None, None, delta.partial_json)])
+        return Event([function_call_delta(event.index or 0, None, None, delta.partial_json)])
     output = delta.type in ("text_delta", "thinking_delta")
     return Event([Delta(0, delta.text, delta.thinking, output=output)])
 

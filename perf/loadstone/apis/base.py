@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from loadstone.apis.sse import ServerSentEvents
@@ -41,11 +42,17 @@ class ToolFunction(Struct, omit_defaults=True, gc=False):
     """The function of a tool call.
 
     name: name of the function.
-    arguments: its arguments as JSON text, or a piece of that text.
+    arguments: its arguments as JSON text, or a piece of that text. Some servers send an object instead.
     """
 
     name: str | None = None
-    arguments: str | None = None
+    arguments: Any = None
+
+    @property
+    def text(self) -> str:
+        """Return the arguments as JSON text."""
+        value = self.arguments
+        return value if isinstance(value, str) else "" if value is None else msgspec.json.encode(value).decode()
 
 
 class ToolCall(Struct, omit_defaults=True, gc=False):
@@ -53,7 +60,7 @@ class ToolCall(Struct, omit_defaults=True, gc=False):
 
     index: int | None = None
     id: str | None = None
-    type: str | None = None
+    type: Any = None
     function: ToolFunction | None = None
 
 
@@ -78,6 +85,8 @@ class Delta(Struct, gc=False):
     finish: finish reason.
     output: whether the event stands for at least one token, even if the server holds its text back.
     logprobs: log-probabilities in the server's form.
+    error: what the server says about a choice that it gave up.
+    summary: whether the reasoning is a summary of tokens that the server hides.
     """
 
     index: int = 0
@@ -87,6 +96,8 @@ class Delta(Struct, gc=False):
     finish: str | None = None
     output: bool = False
     logprobs: ReportedLogprobs | None = None
+    error: str | None = None
+    summary: bool = False
 
 
 class Event(Struct, gc=False):
@@ -134,6 +145,8 @@ class API:
     headers: headers that every request of the protocol carries.
     streams: whether the protocol can stream at all.
     names_model: whether a request names its model.
+    marks_end: whether `Event.done` marks the last event of a stream, so that nothing of the response is missing if the
+        connection stays open after it.
     probe_first: whether the user described the form of the response, so that a probe checks it before the run.
     splitter: splits a stream into events; server-sent events by default.
     unused: fields of RequestSettings that change nothing in a request of the protocol. What it cannot express at all,
@@ -145,6 +158,7 @@ class API:
     headers: tuple[tuple[str, str], ...] = ()
     streams: bool = True
     names_model: bool = True
+    marks_end: bool = True
     probe_first: bool = False
     splitter: Callable[[], Splitter] = ServerSentEvents
     unused: tuple[str, ...] = ()

@@ -11,7 +11,6 @@ from loadstone import records
 from loadstone.apis.base import BadEventError, Delta, RequestSettings, ToolCall, ToolFunction
 from loadstone.errors import ConfigError, DataError
 from loadstone.records import Message, Prompt
-from loadstone.text import clean, replace_surrogate_escapes
 
 # The names that `RequestSettings.sampling` may hold, in the order in which bodies have them.
 SAMPLING = (
@@ -25,7 +24,7 @@ _FIELDS = {"seed": "sampling_seed", "n": "choices"}
 def json_decoder(form: Any) -> Callable[[bytes], Any]:
     """Return a function that decodes the fields of a type from JSON and skips all others.
 
-    The function raises BadEventError.
+    A field of another type than the protocol's gets its default (`lenient.py`). The function raises BadEventError.
     """
     decode = msgspec.json.Decoder(form).decode
 
@@ -33,20 +32,19 @@ def json_decoder(form: Any) -> Callable[[bytes], Any]:
         try:
             return decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            return decode_repaired(decode, data, exc)
+            return decode_again(form, data, exc)
 
     return read
 
 
-def decode_repaired(decode: Callable[[bytes], Any], data: bytes, exc: Exception) -> Any:
-    """Decode data again after `decode` failed with `exc`, with U+FFFD for lone surrogates. Raises BadEventError."""
-    repaired = replace_surrogate_escapes(data)
-    if repaired == data:
-        raise bad_event(data, exc) from exc
+def decode_again(form: Any, data: bytes, exc: Exception) -> Any:
+    """Decode data leniently after a strict decoder failed with `exc`. Raises BadEventError with the reason of `exc`."""
+    from loadstone.apis.lenient import decode_leniently  # few servers need it
+
     try:
-        return decode(repaired)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as other:
-        raise bad_event(data, other) from other
+        return decode_leniently(form, data)
+    except (BadEventError, UnicodeDecodeError) as other:
+        raise bad_event(data, exc) from other
 
 
 def bad_event(data: bytes, exc: Exception) -> BadEventError:
@@ -60,15 +58,8 @@ def bad_event(data: bytes, exc: Exception) -> BadEventError:
     return BadEventError(f"not an answer of this API ({reason}): {excerpt}")
 
 
-def error_message(error: Any) -> str:
-    """Return the message of a server's error, which may be an object or a text."""
-    if isinstance(error, dict):
-        error = error.get("message") or error
-    return clean(error)
-
-
 def content_text(content: Any) -> str:
-    """Return content as text: it may also be a list of parts (Mistral's thinking models, multi-modal prompts)."""
+    """Return content as text: it may also be a list of parts, as in multi-modal prompts."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else ()

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from loadstone.apis.base import API, Delta, Event, RequestSettings
 from loadstone.apis.common import (
-    error_message,
     json_decoder,
     overlay,
     prompt_text,
@@ -21,6 +20,7 @@ from loadstone.apis.common import (
     reject_token_ids,
     sampling_fields,
 )
+from loadstone.apis.server_errors import error_message
 from loadstone.errors import DataError
 from loadstone.records import Prompt, Usage
 
@@ -33,6 +33,7 @@ class _Usage(Struct, gc=False):
 class _Row(Struct, gc=False):
     embedding: msgspec.Raw = msgspec.Raw(b"")
     relevance_score: float | None = None
+    score: float | None = None
 
 
 class _Response(Struct, gc=False):
@@ -40,11 +41,11 @@ class _Response(Struct, gc=False):
     results: list[_Row] | None = None
     usage: _Usage | None = None
     error: Any = None
-    object: str | None = None
-    message: str | None = None
+    object: Any = None
+    message: Any = None
 
 
-_decode: Callable[[bytes], _Response] = json_decoder(_Response)
+_decode: Callable[[bytes], _Response | list[_Row]] = json_decoder(_Response | list[_Row])
 # JSON values that are no embedding.
 _EMPTY = (b"", b"[]", b'""', b"null")
 
@@ -60,8 +61,13 @@ class Pooling(API):
 
     def parse_response(self, data: bytes) -> Event:
         response = _decode(data)
+        if isinstance(response, list):  # Text Embeddings Inference sends the rows alone
+            response = _Response(data=response)
         rows = [*(response.data or ()), *(response.results or ())]
-        output = any(row.relevance_score is not None or bytes(row.embedding) not in _EMPTY for row in rows)
+        output = any(
+            row.relevance_score is not None or row.score is not None or bytes(row.embedding) not in _EMPTY
+            for row in rows
+        )
         usage = None
         if response.usage is not None:
             prompt = response.usage.prompt_tokens

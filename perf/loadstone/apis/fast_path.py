@@ -62,6 +62,7 @@ class EventTemplate:
             or delta.finish
             or delta.tools
             or delta.logprobs
+            or delta.error
             or (delta.answer and delta.reasoning)
             or BACKSLASH in data
         ):

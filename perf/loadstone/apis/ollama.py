@@ -14,7 +14,6 @@ from msgspec import Struct
 from loadstone.apis.base import API, Delta, Event, RequestSettings, ToolCall, ToolFunction
 from loadstone.apis.common import (
     content_text,
-    error_message,
     image_url,
     json_decoder,
     output_limit,
@@ -25,6 +24,7 @@ from loadstone.apis.common import (
     sampling_fields,
     stop_as_list,
 )
+from loadstone.apis.server_errors import error_message
 from loadstone.apis.sse import JSONLines
 from loadstone.errors import DataError
 from loadstone.records import Message, Prompt, Usage

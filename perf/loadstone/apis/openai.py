@@ -15,58 +15,55 @@ from msgspec import Struct
 from loadstone.apis.base import API, Delta, Event, ReportedLogprobs, RequestSettings, ToolCall, ToolFunction
 from loadstone.apis.common import (
     SAMPLING,
-    content_text,
-    decode_repaired,
-    error_message,
+    decode_again,
     output_limit,
     prompt_messages,
     prompt_text,
     sampling_fields,
 )
+from loadstone.apis.reasoning import audio_transcript, read_finish, read_reasoning_details, split_parts
+from loadstone.apis.server_errors import error_message
+from loadstone.apis.usage import ReportedUsage, Timings, UsageHolder
 from loadstone.records import Prompt, Usage
 
 _Text = str | list[dict[str, Any]] | None
 
 
-class _Details(Struct, gc=False):
-    cached_tokens: int | None = None  # of the prompt
-    reasoning_tokens: int | None = None  # of the response
-
-
-class _Usage(Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-
-
 class _Message(Struct, gc=False):
-    role: str | None = None
+    role: Any = None
     content: _Text = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_text: str | None = None
+    reasoning_details: Any = None
+    thinking: Any = None
     refusal: str | None = None
+    audio: Any = None
     tool_calls: list[ToolCall] | None = None
     function_call: ToolFunction | None = None
 
 
 class _Choice(Struct, gc=False):
-    index: int = 0
+    index: int | None = 0
     delta: _Message | None = None
     message: _Message | None = None
     text: str | None = None
-    finish_reason: str | None = None
+    finish_reason: Any = None
     logprobs: Any = None
     prompt_logprobs: Any = None
+    usage: ReportedUsage | None = None
+    error: Any = None
 
 
 class _Chunk(Struct, gc=False):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: ReportedUsage | None = None
     error: Any = None
-    object: str | None = None
-    message: str | None = None
+    object: Any = None
+    message: Any = None
     prompt_logprobs: Any = None
+    x_groq: UsageHolder | None = None
+    timings: Timings | None = None
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
@@ -152,7 +149,7 @@ def _parse(data: bytes) -> Event:
     try:
         chunk = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        chunk = decode_repaired(_decode, data, exc)
+        chunk = decode_again(_Chunk, data, exc)
     deltas = list(map(_delta, chunk.choices)) if chunk.choices else []
     if chunk.prompt_logprobs is not None:
         # Chat reports the prompt beside its choices. It is output, and may be all the output there is.
@@ -160,24 +157,26 @@ def _parse(data: bytes) -> Event:
             generated = delta.logprobs.generated if delta.logprobs else None
             delta.logprobs = ReportedLogprobs(generated, chunk.prompt_logprobs)
             delta.output = True
-    if chunk.usage is None and chunk.error is None and chunk.object != "error":
-        return Event(deltas)
     failed = chunk.error or chunk.object == "error"
-    error = error_message(chunk.error or chunk.message) if failed else None
-    if chunk.usage is None:
-        return Event(deltas, None, error)
-    counts = chunk.usage
-    cached, reasoning = counts.prompt_tokens_details, counts.completion_tokens_details
-    usage = Usage(
-        counts.prompt_tokens,
-        counts.completion_tokens,
-        cached.cached_tokens if cached else None,
-        reasoning.reasoning_tokens if reasoning else None,
-    )
-    if usage.completion == 0:
+    error = None
+    if failed:
+        error = error_message(chunk.message if chunk.error is None or chunk.error is True else chunk.error)
+    usage = chunk.usage.counts() if chunk.usage is not None else _usage_elsewhere(chunk)
+    if usage is not None and usage.completion == 0:
         for delta in deltas:
-            delta.output = delta.logprobs is not None and delta.logprobs.prompt is not None
+            if not (delta.answer or delta.reasoning or delta.tools):
+                delta.output = delta.logprobs is not None and delta.logprobs.prompt is not None
     return Event(deltas, usage, error)
+
+
+def _usage_elsewhere(chunk: _Chunk) -> Usage | None:
+    """Return the token counts of an event that has no `usage` of its own."""
+    for choice in chunk.choices or ():
+        if choice.usage is not None:
+            return choice.usage.counts()
+    if chunk.x_groq is not None and chunk.x_groq.usage is not None:
+        return chunk.x_groq.usage.counts()
+    return None if chunk.timings is None else chunk.timings.counts()
 
 
 def _delta(choice: _Choice) -> Delta:
@@ -187,26 +186,39 @@ def _delta(choice: _Choice) -> Delta:
     if has_prompt or choice.logprobs is not None:
         logprobs = ReportedLogprobs(choice.logprobs, choice.prompt_logprobs)
     message = choice.delta or choice.message
+    index = choice.index or 0
     finish = choice.finish_reason
+    error = None
+    if choice.error is not None or (finish is not None and type(finish) is not str):
+        finish, error = read_finish(finish, choice.error)
 
     # Text completions.
     if message is None:
         text = choice.text
         output = bool(text) or has_prompt or (text is not None and finish in _MAY_HAVE_TOKEN)
-        return Delta(choice.index, text or "", "", None, finish, output, logprobs)
+        return Delta(index, text or "", "", None, finish, output, logprobs, error)
 
     # Chat.
     content = message.content
-    answer = content if type(content) is str else content_text(content)
+    answer = content
+    reasoning = message.reasoning_content or message.reasoning or ""
+    summary = False
+    if type(answer) is not str:
+        answer, thinking = split_parts(content)
+        reasoning = reasoning or thinking
+    if message.reasoning_details or message.thinking or message.reasoning_text:
+        texts, summary = read_reasoning_details(message.reasoning_details)
+        reasoning = reasoning or texts or message.reasoning_text or split_parts(message.thinking)[0]
     if message.refusal:
         answer += message.refusal
-    reasoning = message.reasoning_content or message.reasoning or ""
+    if message.audio:
+        answer += audio_transcript(message.audio)
     tools = message.tool_calls or None
     if message.function_call:
         tools = [*(tools or []), ToolCall(function=message.function_call)]
-    output = bool(answer or reasoning or tools) or has_prompt
+    output = bool(answer or reasoning or tools or message.audio) or has_prompt
     if not output and (finish == "length" or (finish is None and message.role is None)):
         # An empty string without role or finish reason stands for a token whose text the server holds back (half a
         # character). One that ends a response at its length may be the only token of it.
-        output = message.content == "" or message.reasoning_content == "" or message.reasoning == ""
-    return Delta(choice.index, answer, reasoning, tools, finish, output, logprobs)
+        output = content == "" or message.reasoning_content == "" or message.reasoning == ""
+    return Delta(index, answer, reasoning, tools, finish, output, logprobs, error, summary)

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from loadstone.apis.base import API, BadEventError, Delta, Event, RequestSettings
 from loadstone.apis.common import (
-    error_message,
     function_call_delta,
     json_decoder,
     output_limit,
@@ -22,25 +21,15 @@ from loadstone.apis.common import (
     same_names,
     sampling_fields,
 )
-from loadstone.records import Message, Prompt, Usage
+from loadstone.apis.server_errors import error_message
+from loadstone.apis.usage import ReportedUsage
+from loadstone.records import Message, Prompt
 
 _NAMES = same_names("top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed stop") | {
     "logprobs": "top_logprobs"
 }
 # Types of the parts of a chat message, and what this protocol calls them.
 _PARTS = {"text": "input_text", "image_url": "input_image"}
-
-
-class _Details(Struct, gc=False):
-    cached_tokens: int | None = None  # of the prompt
-    reasoning_tokens: int | None = None  # of the response
-
-
-class _Usage(Struct, gc=False):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    input_tokens_details: _Details | None = None
-    output_tokens_details: _Details | None = None
 
 
 class _Part(Struct, gc=False):
@@ -65,18 +54,18 @@ class _Response(Struct, gc=False):
     status: str | None = None
     incomplete_details: _Incomplete | None = None
     output: list[_Item] | None = None
-    usage: _Usage | None = None
+    usage: ReportedUsage | None = None
     error: Any = None
 
 
 class _Event(Struct, gc=False):
     type: str = ""
     delta: Any = None
-    output_index: int = 0
+    output_index: int | None = 0
     item: _Item | None = None
     response: _Response | None = None
     error: Any = None
-    message: str | None = None
+    message: Any = None
 
 
 _decode_event: Callable[[bytes], _Event] = json_decoder(_Event)
@@ -123,9 +112,12 @@ class Responses(API):
             if item.type == "function_call":
                 deltas.append(function_call_delta(index, item.call_id, item.name, item.arguments))
                 continue
-            parts = [*(item.content or ()), *(item.summary or ())]
-            text = "".join((part.text or "") + (part.refusal or "") for part in parts)
-            deltas.append(Delta(reasoning=text) if item.type == "reasoning" else Delta(answer=text))
+            text = "".join((part.text or "") + (part.refusal or "") for part in item.content or ())
+            if item.type != "reasoning":
+                deltas.append(Delta(answer=text))
+                continue
+            summary = "".join(part.text or "" for part in item.summary or ())
+            deltas.append(Delta(reasoning=text or summary, summary=bool(summary and not text)))
         return _end_event(response, deltas)
 
 
@@ -162,11 +154,15 @@ def _reasoning_delta(event: _Event) -> Event:
     return Event([Delta(reasoning=_delta_text(event), output=True)])
 
 
+def _summary_delta(event: _Event) -> Event:
+    return Event([Delta(reasoning=_delta_text(event), output=True, summary=True)])
+
+
 def _item_added(event: _Event) -> Event:
     item = event.item
     if item is None or item.type != "function_call":
         return Event()
-    return Event([function_call_delta(event.output_index, item.call_id, item.name, item.arguments)])
+    return Event([function_call_delta(event.output_index or 0, item.call_id, item.name, item.arguments)])
 
 
 def _completed(event: _Event) -> Event:
@@ -185,17 +181,15 @@ _EVENTS: dict[str, Callable[[_Event], Event]] = {
     "response.output_text.delta": _answer_delta,
     "response.refusal.delta": _answer_delta,
     "response.reasoning_text.delta": _reasoning_delta,
-    "response.reasoning_summary_text.delta": _reasoning_delta,
+    "response.reasoning_summary_text.delta": _summary_delta,
     "response.function_call_arguments.delta": lambda event: Event(
-        [function_call_delta(event.output_index, None, None, _delta_text(event))]
+        [function_call_delta(event.output_index or 0, None, None, _delta_text(event))]
     ),
     "response.output_item.added": _item_added,
     "response.completed": _completed,
     "response.incomplete": _completed,
     "response.failed": _failed,
-    "error": lambda event: Event(
-        error=event.message or error_message(event.error or "the server gave no reason"), done=True
-    ),
+    "error": lambda event: Event(error=error_message(event.message or event.error), done=True),
 }
 
 
@@ -205,13 +199,4 @@ def _end_event(response: _Response, deltas: list[Delta]) -> Event:
     error = error_message(response.error) if response.error else None
     if response.status is not None and error is None:
         deltas.append(Delta(finish=reason or response.status))
-    if response.usage is None:
-        return Event(deltas, None, error)
-    cached, reasoning = response.usage.input_tokens_details, response.usage.output_tokens_details
-    usage = Usage(
-        response.usage.input_tokens,
-        response.usage.output_tokens,
-        cached.cached_tokens if cached else None,
-        reasoning.reasoning_tokens if reasoning else None,
-    )
-    return Event(deltas, usage, error)
+    return Event(deltas, None if response.usage is None else response.usage.counts(), error)

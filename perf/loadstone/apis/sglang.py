@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from loadstone.apis.base import API, Delta, Event, RequestSettings
 from loadstone.apis.common import (
-    error_message,
     json_decoder,
     output_limit,
     overlay,
@@ -22,6 +21,7 @@ from loadstone.apis.common import (
     same_names,
     sampling_fields,
 )
+from loadstone.apis.server_errors import error_message
 from loadstone.records import Prompt, Usage
 
 _NAMES = same_names("top_p top_k min_p presence_penalty frequency_penalty repetition_penalty stop n logprobs") | {
@@ -46,7 +46,7 @@ class _Meta(Struct, gc=False):
 class _Chunk(Struct, gc=False):
     text: str | None = None
     meta_info: _Meta | None = None
-    index: int = 0
+    index: int | None = 0
     error: Any = None
 
 
@@ -114,18 +114,19 @@ class Generate(API):
         reason = meta.finish_reason if not isinstance(meta.finish_reason, str) else _Reason(meta.finish_reason)
         if chunk.error:
             return Event(error=error_message(chunk.error))
-        if reason is not None and reason.type == "abort":
-            return Event(error=reason.message or "the server aborted the request")
+        index = chunk.index or 0
+        finish = reason.type if reason else None
+        failed = reason is not None and finish == "abort"
         deltas = []
-        if chunk.text is not None:
-            text = self._new_text(chunk.index, chunk.text)
-            finish = reason.type if reason else None
-            deltas.append(Delta(chunk.index, text, finish=finish, output=bool(text) or reason is None))
+        if chunk.text is not None or failed:
+            text = self._new_text(index, chunk.text or "")
+            error = reason.message if reason is not None and failed else None
+            deltas.append(Delta(index, text, finish=finish, output=bool(text) or reason is None, error=error))
         if chunk.meta_info is None:
             return Event(deltas)
         # Each choice counts its own tokens; the prompt is the same for all.
         if meta.completion_tokens is not None:
-            self._counts[chunk.index] = meta.completion_tokens
+            self._counts[index] = meta.completion_tokens
         total = sum(self._counts.values()) if self._counts else None
         return Event(deltas, Usage(meta.prompt_tokens, total, meta.cached_tokens, meta.reasoning_tokens))
 

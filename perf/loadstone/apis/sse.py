@@ -1,8 +1,8 @@
 """Server-sent events: bytes in, the data of each complete event out.
 
 Follows the WHATWG parsing rules (html.spec.whatwg.org, 9.2.6): CR, LF or CRLF end a line, a leading BOM is dropped,
-comments and the fields `event`, `id` and `retry` are skipped, data lines are joined by LF, and an event that is cut off
-is not an event. What the data means is left to the API.
+comments and the fields `id` and `retry` are skipped, data lines are joined by LF, and an event that is cut off is not
+an event. What the data means is left to the API; an event that is named `error` is marked.
 """
 
 from __future__ import annotations
@@ -14,16 +14,29 @@ _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
+# Event names that mark an error, such as `event: error`.
+_ERROR_NAME = re.compile(rb"error|exception", re.IGNORECASE)
+# Bytes of a line that is no field which are kept.
+_MAX_STRAY = 65_536
+
+
+class ErrorEvent(bytes):
+    """The data of an event whose name says that it is an error."""
+
+
 class ServerSentEvents:
     """A splitter for one stream. Feed it the bytes as they come, cut anywhere.
 
     at_boundary: whether the bytes so far end between two events.
+    stray: the first line that begins with `{` or `[` and so is no field, cut after 64 KiB.
     """
 
-    __slots__ = ("_after_cr", "_data", "_head", "_line", "at_boundary")
+    __slots__ = ("_after_cr", "_data", "_head", "_is_error", "_line", "at_boundary", "stray")
 
     def __init__(self) -> None:
         self.at_boundary = True
+        self.stray = b""
+        self._is_error = False
         self._line = bytearray()
         self._data: list[bytes] = []
         self._after_cr = False
@@ -59,7 +72,7 @@ class ServerSentEvents:
         *ended, partial = _LINE_END.split(chunk)
         events = [event for line in ended if (event := self._end_line(line)) is not None]
         self._line += partial
-        self.at_boundary = not (self._line or self._data or self._after_cr or self._head)
+        self.at_boundary = not (self._line or self._data or self._after_cr or self._head or self._is_error)
         return events
 
     def _skip_bom(self, chunk: bytes) -> bytes:
@@ -77,12 +90,17 @@ class ServerSentEvents:
             field, _, value = line.partition(b":")
             if field == b"data":
                 self._data.append(value.removeprefix(b" "))
+            elif field == b"event":
+                self._is_error = _ERROR_NAME.search(value) is not None
+            elif line[:1] in (b"{", b"[") and not self.stray:
+                self.stray = line[:_MAX_STRAY]
             return None
+        is_error, self._is_error = self._is_error, False
         if not self._data:
             return None
         event = b"\n".join(self._data)
         self._data.clear()
-        return event
+        return ErrorEvent(event) if is_error else event
 
 
 class JSONLines:

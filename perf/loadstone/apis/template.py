@@ -17,13 +17,14 @@ import msgspec
 
 from loadstone.apis.base import API, BadEventError, Delta, Event, RequestSettings
 from loadstone.apis.common import (
-    decode_repaired,
-    error_message,
+    decode_again,
     overlay,
     prompt_text,
     reject_fixed_length,
     sampling_fields,
 )
+from loadstone.apis.lenient import read_count
+from loadstone.apis.server_errors import error_message
 from loadstone.errors import ConfigError, DataError
 from loadstone.records import Prompt, Usage
 
@@ -48,6 +49,7 @@ class TemplateAPI(API):
     """
 
     probe_first = True
+    marks_end = False
     unused: tuple[str, ...] = ("usage", "output_len")
 
     def __init__(self, template: str, text_path: str | None, usage_path: str | None = None, path: str = "") -> None:
@@ -105,7 +107,7 @@ class TemplateAPI(API):
         try:
             response = _decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-            response = decode_repaired(_decode, data, exc)
+            response = decode_again(Any, data, exc)
         text = self._value_at(response, self._text_path)
         counts = self._value_at(response, self._usage_path)
         if text is _MISSING and isinstance(response, dict) and response.get("error"):
@@ -195,6 +197,6 @@ def _leaf_paths(response: Any, parent: str = "") -> Iterator[str]:
 def _usage(counts: Any, path: str | None) -> Usage:
     if isinstance(counts, dict):
         values = [next((counts[name] for name in names if name in counts), None) for names in _COUNTS]
-        if all(value is None or type(value) is int for value in values):
-            return Usage(*values)
+        if any(value is not None for value in values) or not counts:
+            return Usage(*map(read_count, values))
     raise BadEventError(f"{path} leads to {counts!r:.80}, which is no object with prompt_tokens and completion_tokens")

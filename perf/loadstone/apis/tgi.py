@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from loadstone.apis.base import API, Delta, Event, RequestSettings
 from loadstone.apis.common import (
-    error_message,
     json_decoder,
     output_limit,
     overlay,
@@ -22,6 +21,7 @@ from loadstone.apis.common import (
     sampling_fields,
     stop_as_list,
 )
+from loadstone.apis.server_errors import error_message
 from loadstone.records import Prompt, Usage
 
 _NAMES = same_names("top_p top_k frequency_penalty repetition_penalty stop seed") | {"logprobs": "top_n_tokens"}

@@ -167,15 +167,22 @@ class InFlightRequest:
             logprobs=response.logprobs() if kept else None,
             attempt=self.attempt,
             superseded=self.retry_in is not None,
+            summarized=response.summarized or UNSET,
+            unterminated=exchange.unterminated or UNSET,
             error=failure,
         )
 
-    def _read_first_piece(self, data: bytes, at: int) -> None:
+    def _read_first_piece(self, data: bytes, at: int) -> bool | None:
         """Read the first piece of the body, with the status. All further pieces go straight to the parser."""
-        assert self.exchange.status is not None
-        self.response.start(self.exchange.status, self.exchange.header(b"content-type"))
+        self.start_response()
         self.exchange.sink = self.response.feed
-        self.response.feed(data, at)
+        return self.response.feed(data, at)
+
+    def start_response(self) -> None:
+        """Hand the head of the response to the parser. Requires that it has come."""
+        exchange = self.exchange
+        assert exchange.status is not None
+        self.response.start(exchange.status, exchange.header(b"content-type"), exchange.header(b"content-encoding"))
 
     def check_timeouts(self) -> None:
         """End the request if a limit has passed, else set a timer for the next limit.

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from loadstone.apis import API
-from loadstone.apis.response_parser import ResponseParser, error_body_message
+from loadstone.apis.response_parser import ResponseParser
+from loadstone.apis.server_errors import error_body_message
 from loadstone.engine.requests import PreparedRequest
 from loadstone.errors import ConfigError, ServerError
 from loadstone.records import FailureCause

@@ -261,7 +261,7 @@ class Sender:
         try:
             # A response without a body has not begun yet.
             if exchange.status is not None and request.response.status is None:
-                request.response.start(exchange.status, exchange.header(b"content-type"))
+                request.start_response()
             error = request.response.finish(failure)
             if error is not None and not self.closing:
                 request.retry_in = self._retries.wait(

@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import base
-from loadstone.apis.response_parser import ResponseParser, error_body_message
+from loadstone.apis.response_parser import ResponseParser
+from loadstone.apis.server_errors import error_body_message
 from loadstone.config import secrets
 from loadstone.config.schema import Config
 from loadstone.engine import preflight, prepare
