@@ -238,6 +238,7 @@ class Counts(Struct, frozen=True):
     retried: failed attempts that were retried (--retries); they are in no other count.
     resent: requests that were resent after a keep-alive race; they are in the other counts too.
     lacking: failed requests for which this machine lacked something, by what it lacked.
+    finishes: completed requests by finish reason; `none` for successes without one.
     """
 
     expected: int | None
@@ -254,6 +255,7 @@ class Counts(Struct, frozen=True):
     retried: int = 0
     resent: int = 0
     lacking: dict[Resource, int] = {}
+    finishes: dict[str, int] = {}
 
 
 class Window(Struct, frozen=True):

@@ -175,6 +175,30 @@ def test_a_sound_run_is_valid() -> None:
         (checks(little=1.3), "Little's law", "suspect", "ratio 1.30", "0.8 to 1.25"),
         (checks(little=0.7), "Little's law", "suspect", "ratio 0.70", "0.8 to 1.25"),
         (checks(shared_reads=0.5), "events that share a read", "suspect", "50%", "20%"),
+        (checks(buffered=0.11), "buffered answers", "suspect", "11%", "10%"),
+        (
+            checks(rejected_output=0.5, rejected_output_count=-1441.0),
+            "reported tokens",
+            "suspect",
+            "-1,441 output tokens or the like in 50.0% of the answers",
+            "1%",
+        ),
+        (
+            checks(rejected_input=1.0, rejected_input_count=0.0),
+            "reported tokens",
+            "suspect",
+            "0 input tokens or the like in 100.0% of the answers",
+            "1%",
+        ),
+        (
+            checks(fewer_tokens=0.9),
+            "tokens against events",
+            "suspect",
+            "fewer tokens than events in 90% of the answers",
+            "5%",
+        ),
+        (checks(token_multiple=2.0), "tokens against events", "suspect", "exactly 2 tokens for each event", "1"),
+        (checks(unterminated=0.02), "answers without an end", "suspect", "2%", "1%"),
         (checks(unfinished=0.02), "no finish reason", "suspect", "2%", "1%"),
         (
             configured(match_output_length=True) | checks(length_missed=0.25),
@@ -243,6 +267,8 @@ def test_a_doubt(changes: dict[str, Any], what: str, severity: str, measured: st
         checks(little=1.25),
         {"counts": counts(99)} | checks(little=2.0),
         checks(shared_reads=0.2),
+        checks(buffered=0.1, rejected_output=0.01, rejected_output_count=0.0, unterminated=0.01, fewer_tokens=0.05),
+        checks(reasoning_only=1.0, not_streamed=1.0, token_multiple=None),
         checks(length_missed=0.9),
         configured(ignore_eos=True) | checks(length_missed=None),
     ],
@@ -382,7 +408,7 @@ def test_the_innocent_are_shown_with_their_evidence() -> None:
 def raised() -> set[str]:
     """What the findings of all rules are called, from the code."""
     names = set()
-    for file in ("rules", "client_lag", "resources"):
+    for file in ("rules", "answers", "client_lag", "resources"):
         for node in ast.walk(ast.parse((ROOT / f"perf/loadstone/checks/{file}.py").read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "check_limit", "_worst"):
                 first = node.args[0]

@@ -118,10 +118,13 @@ def test_a_one_token_answer_has_no_tpot_and_no_gap() -> None:
     assert [metrics[name].n for name in ("ttft", "tpot", "packet_time", "gap", "itl")] == [1, 0, 0, 0, 0]
 
 
-def test_an_answer_of_no_tokens_counts_as_zero_and_has_no_tpot() -> None:
+def test_an_answer_of_no_tokens_counts_as_zero_only_if_it_has_no_text() -> None:
+    silent = of(streamed(0, 10, pieces=Pieces([0], [0]), usage=Usage(10, 0)))
+    assert (mean(silent, "output_tokens"), silent.metrics["tpot"].n) == (0, 0)
+    assert silent.rates["output_throughput"] == 0
     summary = of(streamed(0, 10, usage=Usage(10, 0)))
-    assert (mean(summary, "output_tokens"), summary.metrics["tpot"].n) == (0, 0)
-    assert summary.rates["output_throughput"] == 0
+    assert (mean(summary, "output_tokens"), summary.metrics["tpot"].n) == (None, 0)
+    assert summary.rates["output_throughput"] is None
 
 
 def test_tpot_by_tokens_and_packet_time_by_events() -> None:

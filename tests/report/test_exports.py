@@ -374,8 +374,9 @@ def back(path: Path) -> list[Record]:
     for row in rows:
         row["tools"] = None if row["tools"] is None else json.loads(row["tools"])
     for row in rows:
-        if row["resent"] is None:  # a table has a null where records.jsonl has no such field
-            del row["resent"]
+        for name in ("resent", "summarized", "unterminated"):
+            if row[name] is None:  # a table has a null where records.jsonl has no such field
+                del row[name]
     return [msgspec.convert(row, Record) for row in rows]
 
 

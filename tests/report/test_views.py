@@ -150,7 +150,7 @@ def test_summary_json_is_the_documented_layout(summary: Summary) -> None:
     assert shown["format"] == 1
     assert list(shown["counts"]) == [
         "expected", "completed", "succeeded", "failed", "empty", "stopped", "warmup", "by_error", "cooldown",
-        "cancelled", "abandoned", "retried", "resent", "lacking",
+        "cancelled", "abandoned", "retried", "resent", "lacking", "finishes",
     ]  # fmt: skip
     assert list(shown["metrics"]["ttft"]) == [
         "unit", "n", "mean", "std", "min", "p1", "p5", "p25", "p50", "p75", "p90", "p95", "p99", "p99.9", "max", "ci95",

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from loadstone.checks import client_lag, resources
-from loadstone.checks.finding import Finding, Rule, Severity, check_limit, format_percent, grade, one_line
+from loadstone.checks import answers, client_lag, resources
+from loadstone.checks.finding import Finding, Rule, Severity, format_percent, grade, one_line
 from loadstone.summary import COMPLETE, Doubt, EndReason, Status, Summary, Verdict
 
 # Advice by the reason of an early end.
@@ -251,32 +251,6 @@ def _drift(summary: Summary) -> Iterator[Finding]:
     yield Finding("drift", grade(certain, DRIFT, math.inf), measured, format_percent(DRIFT), advice)
 
 
-def _reads(summary: Summary) -> Iterator[Finding]:
-    """Check for events that came in one read."""
-    advice = "events came in one read and share its stamp: gap and ITL show packets, not tokens; TPOT holds"
-    shared = summary.checks.get("shared_reads")
-    yield from check_limit("events that share a read", shared, 0.2, 2.0, format_percent, advice)
-
-
-def _unfinished(summary: Summary) -> Iterator[Finding]:
-    """Check for responses without a finish reason."""
-    advice = (
-        "answers ended with [DONE] but no finish reason: some servers end cut-off answers so; look at their lengths"
-    )
-    yield from check_limit("no finish reason", summary.checks.get("unfinished"), 0.01, 2.0, format_percent, advice)
-
-
-def _lengths(summary: Summary) -> Iterator[Finding]:
-    """Check that responses have the requested length, where it was to be exact."""
-    missed = summary.checks.get("length_missed")
-    if (summary.run.config.ignore_eos or summary.run.config.match_output_length) and missed is not None:
-        advice = (
-            "answers differ from the length asked for: the server does not honour ignore_eos, or its limit is lower"
-        )
-        severity = grade(missed, 0.0, math.inf)
-        yield Finding("output length", severity, f"{missed:.1%} of answers differ", "0%", advice)
-
-
 def _other_traffic(summary: Summary) -> Iterator[Finding]:
     """Check for other clients, by the server's count of requests or, where it has none, of tokens.
 
@@ -297,7 +271,7 @@ def _other_traffic(summary: Summary) -> Iterator[Finding]:
 
 RULES: tuple[Rule, ...] = (
     _success, _resent, _end, _missing, *resources.RULES, _cut_off, *client_lag.RULES,
-    _rate, _concurrency, _little, _warmup, _drift, _sample, _reads, _unfinished, _lengths, _other_traffic,
+    _rate, _concurrency, _little, _warmup, _drift, _sample, *answers.RULES, _other_traffic,
 )  # fmt: skip
 
 

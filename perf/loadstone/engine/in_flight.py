@@ -8,9 +8,11 @@ from collections.abc import Callable
 from msgspec import UNSET
 
 from loadstone.apis.response_parser import ResponseParser
+from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.engine.requests import PreparedRequest
 from loadstone.records import Choice, Failure, FailureCause, Phase, Record
+from loadstone.text import MAX_LABEL, clean
 from loadstone.transport import Clock, Exchange
 from loadstone.units import NS_PER_S
 
@@ -181,8 +183,13 @@ class InFlightRequest:
     def start_response(self) -> None:
         """Hand the head of the response to the parser. Requires that it has come."""
         exchange = self.exchange
-        assert exchange.status is not None
-        self.response.start(exchange.status, exchange.header(b"content-type"), exchange.header(b"content-encoding"))
+        status = exchange.status
+        assert status is not None
+        redirect = None
+        if 300 <= status < 400 and (location := exchange.header(b"location")) is not None:
+            redirect = hide_in_url(clean(location.decode("latin-1"), MAX_LABEL))
+        encoding = exchange.header(b"content-encoding")
+        self.response.start(status, exchange.header(b"content-type"), encoding, redirect)
 
     def check_timeouts(self) -> None:
         """End the request if a limit has passed, else set a timer for the next limit.

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadstone.metrics.events import Collector, Events
+from loadstone.metrics.token_counts import MAX_INPUT, is_buffered, output_tokens
 from loadstone.records import Failure, FailureCause, Record, Usage
 from loadstone.units import Array, Mask
 
@@ -27,7 +28,10 @@ TokenCounter = Callable[[str], int]
 NOT_COMPLETED = (FailureCause.STOPPED, FailureCause.CANCELLED)
 
 _TIMES = ("scheduled", "sent", "connect", "first_byte", "first", "first_answer", "last", "end")
-_MASKS = ("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped", "superseded", "resent")
+_MASKS = (
+    *("ok", "warmup", "cooldown", "measured", "streamed", "judged", "finished", "stamped", "superseded", "resent"),
+    *("buffered", "unterminated"),
+)
 _NUMBERS = (*_TIMES, "asked", "turn", "abandoned", "stage", "server", "reads", "index", "status", "attempt")
 _NAN = float("nan")
 _NO_USAGE = Usage()
@@ -50,6 +54,8 @@ class Requests:
     stamped: all arrival times are the kernel's.
     superseded: failed attempts that were retried; they are not warm-up, measured, cool-down or judged.
     resent: sent again after a keep-alive race.
+    hidden_tokens: output tokens that no event carried (`token_counts.OutputTokens`).
+    buffered: several events of a stream came in one read, so that no time between them is known.
     """
 
     scheduled: Array
@@ -62,6 +68,7 @@ class Requests:
     end: Array
     input_tokens: Array
     output_tokens: Array
+    hidden_tokens: Array
     cached_tokens: Array
     packets: Array
     reads: Array
@@ -86,6 +93,8 @@ class Requests:
     stamped: Mask
     superseded: Mask
     resent: Mask
+    buffered: Mask
+    unterminated: Mask
 
 
 @dataclass(slots=True)
@@ -96,6 +105,8 @@ class Columns:
     errors: measured requests that failed, by kind.
     failures: the same one by one.
     token_source: who counted "input" and "output" tokens: server, tokenizer or unknown.
+    finishes: finish reasons of the measured requests that were judged; `none` for successes without one.
+    rejected: of successes, how many counts cannot be true, by "input", "output" and "cached", and by the count.
     """
 
     requests: Requests
@@ -106,6 +117,8 @@ class Columns:
     errors: Counter[str]
     failures: Counter[Failure]
     token_source: dict[str, str]
+    finishes: Counter[str]
+    rejected: dict[str, Counter[int]]
 
 
 class _Builder:
@@ -124,40 +137,63 @@ class _Builder:
         self.errors: Counter[str] = Counter()
         self.failures: Counter[Failure] = Counter()
         self.sources: dict[str, Counter[str]] = {"input": Counter(), "output": Counter()}
+        self.finishes: Counter[str] = Counter()
+        self.rejected: dict[str, Counter[int]] = {"input": Counter(), "output": Counter(), "cached": Counter()}
 
     def add(self, records: Sequence[Record]) -> None:
         """Add a batch of records."""
         counted = [self._count_output(record) for record in records]
-        output = np.array([tokens for tokens, _ in counted])
-        for name, column in (_arrays(records) | {"output_tokens": output}).items():
+        output = {
+            "output_tokens": np.array([tokens for tokens, *_ in counted]),
+            "hidden_tokens": np.array([float(hidden) for _, hidden, *_ in counted]),
+        }
+        arrays = _arrays(records)
+        for name, column in (arrays | output).items():
             self.rows[name].frombytes(column.tobytes())
         self.rows["model"].extend(_code(self.models, record.model) for record in records)
         self.rows["prompt"].extend(_code(self.prompts, record.prompt, MAX_NAMES) for record in records)
         self.rows["error"].extend(_code(self.kinds, record.error.kind if record.error else None) for record in records)
-        for row, (record, (tokens, source)) in enumerate(zip(records, counted, strict=True), self.added):
+        has_input = (~np.isnan(arrays["input_tokens"])).tolist()
+        for row, (record, (tokens, hidden, source, rejected)) in enumerate(
+            zip(records, counted, strict=True), self.added
+        ):
             if record.error is None:
-                has_input = record.usage is not None and record.usage.prompt is not None
-                self.sources["input"]["server" if has_input else "unknown"] += 1
+                if record.usage is not None:
+                    self._note_rejected(record.usage, rejected)
+                self.sources["input"]["server" if has_input[row - self.added] else "unknown"] += 1
                 self.sources["output"][source] += 1
                 pieces = record.pieces
                 if pieces is not None and record.first is not None and (count := len(pieces.times)):
                     reported = pieces.tokens if pieces.tokens is not None and len(pieces.tokens) == count else None
                     # Servers count a stop token, which has no event of its own.
-                    one_each = tokens == count or (tokens == count + 1 and record.finish == "stop")
+                    visible = tokens - hidden
+                    one_each = visible == count or (visible == count + 1 and record.finish == "stop")
                     self.events.add(row, record.first, pieces.times, reported, one_each)
             elif record.phase == "measure" and not record.superseded:
                 self.errors[record.error.kind] += 1
                 if record.error.kind is not FailureCause.CANCELLED:
                     self.failures[record.error] += 1
+            if record.phase == "measure" and not record.superseded and (record.finish or record.error is None):
+                self.finishes[record.finish or "none"] += 1
         self.added += len(records)
 
-    def _count_output(self, record: Record) -> tuple[float, str]:
-        """Return the output tokens and who counted them: the server, or the tokenizer in the saved text."""
-        if record.usage is not None and record.usage.completion is not None:
-            return float(record.usage.completion), "server"
+    def _count_output(self, record: Record) -> tuple[float, int, str, int | None]:
+        """Return the output tokens, how many are hidden, who counted them, and a count that cannot be true."""
+        tokens, hidden, rejected = output_tokens(record)
+        if tokens is not None:
+            return float(tokens), hidden, "server", None
         if self.count is not None and record.text is not None:
-            return float(self.count(record.text) + self.count(record.reasoning or "")), "tokenizer"
-        return _NAN, "unknown"
+            return float(self.count(record.text) + self.count(record.reasoning or "")), 0, "tokenizer", rejected
+        return _NAN, 0, "unknown", rejected
+
+    def _note_rejected(self, usage: Usage, output: int | None) -> None:
+        """Note the counts of a successful request that cannot be true; `output`: that of its output tokens."""
+        if output is not None:
+            self.rejected["output"][output] += 1
+        if usage.prompt is not None and not 0 < usage.prompt <= MAX_INPUT:
+            self.rejected["input"][usage.prompt] += 1
+        if usage.cached is not None and not 0 <= usage.cached <= (usage.prompt or MAX_INPUT):
+            self.rejected["cached"][usage.cached] += 1
 
     def build(self) -> Columns:
         """Build the columns one by one and empty the builder, so that no second copy of all exists."""
@@ -170,7 +206,10 @@ class _Builder:
             for name in list(self.rows)
         }
         names = list(self.models), list(self.prompts), list(self.kinds)
-        return Columns(Requests(**arrays), self.events.finish(position), *names, self.errors, self.failures, sources)
+        return Columns(
+            Requests(**arrays), self.events.finish(position), *names, self.errors, self.failures, sources,
+            self.finishes, self.rejected,
+        )  # fmt: skip
 
 
 def build(records: Iterable[Record], count: TokenCounter | None = None) -> Columns:
@@ -179,6 +218,18 @@ def build(records: Iterable[Record], count: TokenCounter | None = None) -> Colum
     while batch := list(islice(remaining, BATCH)):
         builder.add(batch)
     return builder.build()
+
+
+def decoding(r: Requests) -> tuple[Array, Array]:
+    """Return how long each response was decoded after its first token, in ns, and the number of tokens that took.
+
+    Hidden tokens were generated before the first visible one. NaN where that is unknown: with one token, or if all
+    events came in one read.
+    """
+    begin = np.where(r.hidden_tokens > 0, r.first_answer, r.first)
+    tokens = r.output_tokens - r.hidden_tokens - 1
+    known = (tokens > 0) & ~r.buffered
+    return np.where(known, r.last - begin, np.nan), np.where(known, tokens, np.nan)
 
 
 def _code(names: dict[str, int], name: str | None, limit: int | None = None) -> float:
@@ -193,6 +244,10 @@ def _arrays(records: Sequence[Record]) -> dict[str, NDArray[Any]]:
     # numpy converts None to NaN.
     numbers = np.array([_numbers_of(record) for record in records], dtype=np.float64)
     usages = np.array([_usage_of(record.usage or _NO_USAGE) for record in records], dtype=np.float64)
+    # Counts that cannot be true are not reported.
+    prompts, cached = usages.T
+    prompts[(prompts <= 0) | (prompts > MAX_INPUT)] = np.nan
+    cached[(cached < 0) | (cached > np.nan_to_num(prompts, nan=MAX_INPUT))] = np.nan
     packets = [len(record.pieces.times) if record.pieces else None for record in records]
     phases = np.array(["superseded" if record.superseded else record.phase for record in records])
     kinds = [None if record.error is None else record.error.kind for record in records]
@@ -209,5 +264,7 @@ def _arrays(records: Sequence[Record]) -> dict[str, NDArray[Any]]:
         "superseded": phases == "superseded",
         "resent": np.array([record.retried for record in records]),
         "finished": np.array([record.finish is not None for record in records]),
+        "buffered": np.array([is_buffered(record) for record in records]),
+        "unterminated": np.array([record.unterminated is True for record in records]),
         "stamped": np.array([record.clock == "kernel" for record in records]),
     }

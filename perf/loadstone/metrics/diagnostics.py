@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from loadstone.metrics.columns import Columns, Requests
+from loadstone.metrics.columns import Columns, Requests, decoding
 from loadstone.stats import warmup
 from loadstone.summary import Window
 from loadstone.units import S_PER_NS, Array, Mask
@@ -18,6 +18,11 @@ from loadstone.units import S_PER_NS, Array, Mask
 BATCHES = 10
 # Student's t with BATCHES - 2 degrees of freedom, two-sided 99.9 %, as three figures of every run are tested.
 T999 = 5.041
+# Events from which a response says something about how it was sent, and responses from which many say it.
+SEVERAL = 3
+ENOUGH = 20
+# Tokens over events below which a server counts fewer tokens than it sends. Parts of a tool call may share a token.
+FEWER = 0.75
 # Seconds that the port of a closed connection stays taken (Linux, TCP_TIMEWAIT_LEN).
 TIME_WAIT = 60.0
 
@@ -38,8 +43,21 @@ def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
         at = np.sort(r.sent[opened & (servers == server)])
         within = np.searchsorted(at, at + TIME_WAIT / S_PER_NS, "right") - np.arange(len(at))
         most = max(most or 0.0, float(within.max(initial=0)))
+    # Answers of which all events came in one read; the others may share reads too.
+    buffered = r.ok & r.buffered
+    whole = float((r.packets - 1)[buffered].sum())
+    events -= int(r.packets[buffered].sum())
+    several = r.ok & r.streamed & (r.packets >= SEVERAL)
+    answered = r.measured & r.ok & r.streamed
+    reasoning_only = answered & ~np.isnan(r.first) & np.isnan(r.first_answer)
     return {
-        "shared_reads": columns.events.shared_reads / events if events else None,
+        "shared_reads": (columns.events.shared_reads - whole) / events if events else None,
+        "buffered": fraction(r.buffered[several]),
+        "unterminated": fraction(r.unterminated[r.measured & r.ok]),
+        "not_streamed": fraction(~r.streamed[r.measured & r.ok]),
+        "reasoning_only": fraction(reasoning_only[answered]),
+        **_rejected_counts(columns),
+        **_tokens_and_events(r),
         "length_missed": fraction((r.output_tokens != r.asked)[known]),
         "kernel_stamped": fraction(r.stamped[r.ok & r.streamed]),
         "unfinished": fraction(~r.finished[r.ok & r.streamed]),
@@ -48,6 +66,36 @@ def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
         "opened_a_minute": most,
         **_trends(r, steady),
     }
+
+
+def _rejected_counts(columns: Columns) -> dict[str, float | None]:
+    """Return the fraction of successes with a count that cannot be true, and the most frequent such count."""
+    total = int(columns.requests.ok.sum())
+    found: dict[str, float | None] = {}
+    for name, counts in columns.rejected.items():
+        found[f"rejected_{name}"] = counts.total() / total if total else None
+        found[f"rejected_{name}_count"] = float(counts.most_common(1)[0][0]) if counts else None
+    return found
+
+
+def _tokens_and_events(r: Requests) -> dict[str, float | None]:
+    """Return figures that show that the server counts other tokens than it sends.
+
+    `fewer_tokens`: fraction of responses with clearly fewer tokens than events. `token_multiple`: if nearly all of them
+    have exactly so many times as many tokens as events, or as events and a stop token. Servers that send several tokens
+    in each event have a rest in the last one, unless all their responses have the same length.
+    """
+    rows = (
+        r.ok & r.streamed & ~r.buffered & (r.hidden_tokens == 0) & (r.packets >= SEVERAL) & ~np.isnan(r.output_tokens)
+    )
+    tokens, events, exact = r.output_tokens[rows], r.packets[rows], r.output_tokens[rows] == r.asked[rows]
+    fewer = fraction(tokens < FEWER * events)
+    varied = len(tokens) >= ENOUGH and len(np.unique(events % 2)) == 2 and exact.mean() < 0.5
+    for divisor in (events, events + 1) if varied else ():
+        multiple = float(np.median(tokens / divisor))
+        if multiple >= 2 and multiple == round(multiple) and (tokens == multiple * divisor).mean() >= 0.95:
+            return {"fewer_tokens": fewer, "token_multiple": multiple}
+    return {"fewer_tokens": fewer, "token_multiple": None}
 
 
 def _little(r: Requests, steady: Window | None) -> float | None:
@@ -68,9 +116,9 @@ def _trends(r: Requests, steady: Window | None) -> dict[str, float | None]:
     `warmup_*`: measured requests until a transient of this figure ends; `_shift`: by how much it shifts the mean.
     `drift_*`: change of the figure after that; `_margin`: half-width of its interval. Both are relative to the mean.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tpot = np.where(r.output_tokens > 1, (r.last - r.first) / (r.output_tokens - 1), np.nan)
-    tested = {"ttft": r.first - r.sent, "latency": np.where(r.streamed, np.nan, r.end - r.sent), "tpot": tpot}
+    time, tokens = decoding(r)
+    latency = np.where(r.streamed, np.nan, r.end - r.sent)
+    tested = {"ttft": r.first - r.sent, "latency": latency, "tpot": time / tokens}
     trends: dict[str, float | None] = {}
     begin, end = (math.inf, -math.inf) if steady is None else (steady.start / S_PER_NS, steady.end / S_PER_NS)
     for name, values in tested.items():

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from loadstone.metrics import diagnostics, groups, windows
-from loadstone.metrics.columns import Columns, Requests
+from loadstone.metrics.columns import Columns, Requests, decoding
 from loadstone.metrics.events import ONE, Events
 from loadstone.metrics.groups import GroupMembers
 from loadstone.records import Failure, FailureCause, Resource
@@ -92,6 +92,7 @@ def _counts(columns: Columns, expected: int | None) -> Counts:
         retried=int(r.superseded.sum()),
         resent=int((r.resent & r.measured).sum()),
         lacking=count_lacking(columns.failures),
+        finishes=dict(columns.finishes.most_common()),
     )
 
 
@@ -117,7 +118,7 @@ def _window(
         start=group.span[0] * S_PER_NS,
         end=group.span[1] * S_PER_NS,
         requests=int(group.members.sum()),
-        metrics=metrics | _per_event(columns.events, rows, more),
+        metrics=metrics | _per_event(columns.events, rows & ~columns.requests.buffered, more),
         rates=_rates(columns, group) | (_service_levels(columns.requests, values, slos, group) if slos else {}),
     )
 
@@ -125,15 +126,16 @@ def _window(
 def per_request(requests: Requests) -> Values:
     """Return the metrics with one value per request, by name with their unit; NaN where a metric does not apply."""
     r = requests
-    decoding, done = r.last - r.first, np.where(r.streamed, r.last, r.end)
+    time, tokens = decoding(r)
+    tpot, done = time / tokens, np.where(r.streamed, r.last, r.end)
     return {
         "ttft": ((r.first - r.sent) * S_PER_NS, "s"),
         "ttft_scheduled": ((r.first - r.scheduled) * S_PER_NS, "s"),
         "ttfat": ((r.first_answer - r.sent) * S_PER_NS, "s"),
         "latency": ((done - r.sent) * S_PER_NS, "s"),
         "latency_scheduled": ((done - r.scheduled) * S_PER_NS, "s"),
-        "tpot": (_over(decoding, r.output_tokens - 1) * S_PER_NS, "s"),
-        "packet_time": (_over(decoding, r.packets - 1) * S_PER_NS, "s"),
+        "tpot": (tpot * S_PER_NS, "s"),
+        "packet_time": (np.where(r.buffered, np.nan, _over(r.last - r.first, r.packets - 1)) * S_PER_NS, "s"),
         "packets": (r.packets, "events"),
         "input_tokens": (r.input_tokens, "tokens"),
         "output_tokens": (r.output_tokens, "tokens"),
@@ -180,7 +182,7 @@ def _rates(columns: Columns, group: GroupMembers) -> dict[str, float | None]:
     cached = ended & ~np.isnan(r.cached_tokens) & ~np.isnan(r.input_tokens)
     cacheable = r.input_tokens[cached].sum()
     return {
-        "qps": float(ended.sum() / seconds),
+        "qps": windows.completed(r, span, counted & r.ok) / seconds,
         "request_rate": float(sent.sum() / seconds),
         "output_throughput": None if tokens_out is None else tokens_out / seconds,
         "input_throughput": None if tokens_in is None else tokens_in / seconds,
@@ -227,10 +229,18 @@ def _meets(r: Requests, value: Array, rows: Mask, name: str, limit: float) -> Ma
     """Return which of the successful `rows` meet one objective; None if that is unknown for any.
 
     A response of one token meets any TPOT, as it has none. A response without an answer (all reasoning) misses `ttfat`.
+    If all events came in one read, the time for each is at most the latency over their number.
     """
-    single = {"tpot": r.output_tokens <= 1, "packet_time": r.packets <= 1}.get(name, np.zeros_like(rows))
-    known = ~np.isnan(value) | single | (r.streamed if name == "ttfat" else False)
-    return rows & (single | (value <= limit)) if known[rows].all() else None
+    counts = {"tpot": r.output_tokens - r.hidden_tokens, "packet_time": r.packets}.get(name)
+    if counts is None:
+        met = value <= limit
+        known = ~np.isnan(value) | (r.streamed if name == "ttfat" else False)
+    else:
+        single = counts <= 1
+        at_most = np.where(r.buffered & (counts > 1), _over(r.last - r.sent, counts - 1) * S_PER_NS, np.nan)
+        met = single | (value <= limit) | (at_most <= limit)
+        known = ~np.isnan(value) | met
+    return rows & met if known[rows].all() else None
 
 
 def _over(time: Array, count: Array) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from loadstone.metrics.columns import NOT_COMPLETED
+from loadstone.metrics.token_counts import is_buffered, output_tokens
 from loadstone.records import Record
 from loadstone.units import S_PER_NS
 
@@ -33,17 +34,21 @@ def meets(record: Record, name: str, limit: float) -> bool | None:
     if record.error is not None:
         return False
     # One token, or one packet, has no time between two.
-    count = _tokens(record) if name == "tpot" else _packets(record) if name == "packet_time" else None
+    count = _visible(record) if name == "tpot" else _packets(record) if name == "packet_time" else None
     if count is not None and count <= 1:
         return True
     value = VALUES[name](record)
+    if value is None and count is not None and is_buffered(record) and record.last is not None:
+        # All came in one read: the time for each is at most the latency over their number.
+        at_most = _between(record.sent, record.last)
+        return True if at_most is not None and at_most / (count - 1) * S_PER_NS <= limit else None
     if value is None:
         return False if name == "ttfat" and record.streamed else None
     return value * S_PER_NS <= limit
 
 
-def _tokens(record: Record) -> int | None:
-    return record.usage.completion if record.usage else None
+def _visible(record: Record) -> int | None:
+    return output_tokens(record).visible
 
 
 def _packets(record: Record) -> int | None:
@@ -58,9 +63,15 @@ def _done(record: Record) -> int | None:
     return record.last if record.streamed else record.end
 
 
-def _each(record: Record, count: int | None) -> float | None:
-    time = _between(record.first, record.last)
-    return None if time is None or count is None or count < 2 else time / (count - 1)
+def _each(record: Record, begin: int | None, count: int | None) -> float | None:
+    time = _between(begin, record.last)
+    return None if time is None or count is None or count < 2 or is_buffered(record) else time / (count - 1)
+
+
+def _tpot(record: Record) -> float | None:
+    """Return the time for each visible token after the first; hidden ones were generated before it."""
+    counted = output_tokens(record)
+    return _each(record, record.first_answer if counted.hidden else record.first, counted.visible)
 
 
 # Values in ns, by metric.
@@ -70,6 +81,6 @@ VALUES: dict[str, Callable[[Record], float | None]] = {
     "ttfat": lambda record: _between(record.sent, record.first_answer),
     "latency": lambda record: _between(record.sent, _done(record)),
     "latency_scheduled": lambda record: _between(record.scheduled, _done(record)),
-    "tpot": lambda record: _each(record, _tokens(record)),
-    "packet_time": lambda record: _each(record, _packets(record)),
+    "tpot": _tpot,
+    "packet_time": lambda record: _each(record, record.first, _packets(record)),
 }

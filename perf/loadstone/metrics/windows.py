@@ -78,6 +78,18 @@ def mean_in_flight(requests: Requests, span: Span, rows: Mask | None = None) -> 
     return float((ended - begun) / (span[1] - span[0]))
 
 
+def completed(r: Requests, span: Span, rows: Mask) -> float:
+    """Return how many of the requests were answered in the span; a part of those that were in flight at its edges.
+
+    The part is that of their time in flight, as with tokens, which count when they arrive. Counting whole requests by
+    their ends would lose up to a round of a closed loop whose requests end together.
+    """
+    sent, end = r.sent[rows], r.end[rows]
+    inside = np.clip(np.minimum(end, span[1]) - np.maximum(sent, span[0]), 0.0, None)
+    whole = np.asarray(within(end, span), dtype=np.float64)
+    return float(np.divide(inside, end - sent, out=whole, where=end > sent).sum())
+
+
 def output_booked(columns: Columns, span: Span, counted: Mask) -> float | None:
     """Return the output tokens of `counted` requests that arrived in the span; None if unknown.
 

@@ -47,6 +47,8 @@ RATES = {
     "error_rate": ("error rate", "{:.2%}"),
     "cached_share": ("cached input tokens", "{:.1%}"),
 }
+# APIs that generate no text and do not stream.
+NOT_STREAMED = ("embeddings", "rerank")
 # Colours of verdicts.
 TONES: dict[str, Tone] = {"valid": "good", "suspect": "doubt", "invalid": "bad"}
 # Titles and notes of the tables of groups, by kind.
@@ -92,7 +94,7 @@ def tables(summary: Summary) -> list[Table]:
 
 
 def _run(summary: Summary) -> Table:
-    c, run, sources = summary.counts, summary.run, summary.sources
+    c, run = summary.counts, summary.run
     config = run.config
 
     # The server: URLs, models, protocol.
@@ -125,9 +127,41 @@ def _run(summary: Summary) -> Table:
         ["cancelled", f"{c.cancelled:,} by the client, as configured" if c.cancelled else ""],
         ["abandoned", f"{c.abandoned:,} later turns: the turn before them failed" if c.abandoned else ""],
         ["not sent", f"{unsent:,} later turns: the run had ended" if unsent else ""],
-        ["tokens counted by", f"input: {sources.get('input', '-')}, output: {sources.get('output', '-')}"],
+        ["finish reasons", ", ".join(f"{one_line(name, 60)} {count:,}" for name, count in c.finishes.items())],
+        ["no answer", _reasoning_only(summary)],
+        ["not streamed", _not_streamed(summary)],
+        ["tokens counted by", _counted_by(summary)],
     ]
     return Table("Run", ["", ""], [row for row in rows if row[1]], kind="run")
+
+
+def _reasoning_only(summary: Summary) -> str:
+    """Return how many responses were nothing but reasoning, and why; empty if there are none."""
+    fraction = summary.checks.get("reasoning_only")
+    if not fraction:
+        return ""
+    cut = summary.counts.finishes.get("length", 0)
+    advice = "; allow longer responses (--output-len) to time answers" if cut else ""
+    return f"{fraction:.0%} of the responses are nothing but reasoning{advice}"
+
+
+def _not_streamed(summary: Summary) -> str:
+    """Return how many responses came in one piece though a stream was asked for; empty if none did."""
+    fraction = summary.checks.get("not_streamed")
+    config = summary.run.config
+    if not fraction or not config.stream or config.api in NOT_STREAMED or not summary.run.settings:
+        return ""
+    return f"{fraction:.0%} of the responses came in one piece though a stream was asked for: they have no TTFT"
+
+
+def _counted_by(summary: Summary) -> str:
+    """Return who counted the tokens."""
+    sources = summary.sources
+    counted = f"input: {sources.get('input', '-')}, output: {sources.get('output', '-')}"
+    without = "unknown" in sources.get("output", "") and summary.counts.succeeded
+    if not without or summary.run.config.api in NOT_STREAMED:
+        return counted
+    return f"{counted}; the server reports none, --tokenizer NAME counts them"
 
 
 def _load(summary: Summary) -> str:

@@ -73,7 +73,7 @@ def _type(arrow: Any, name: str) -> Any:
         "choices": [(what, arrow.string()) for what in ("text", "reasoning", "finish")],
     }  # fmt: skip
     plain = dict.fromkeys((*_NUMBERS, *_TIMES), arrow.int64()) | dict.fromkeys(_TEXTS, arrow.string())
-    plain |= dict.fromkeys(("streamed", "retried", "superseded"), arrow.bool_())
+    plain |= dict.fromkeys(("streamed", "retried", "superseded", "summarized", "unterminated"), arrow.bool_())
     if name in plain:
         return plain[name]
     return arrow.list_(arrow.struct(nested[name])) if name == "choices" else arrow.struct(nested[name])
