@@ -87,6 +87,13 @@ async def load_test(
     return Result(write_results(folder, config.tokenizer, config.html), folder.path)
 
 
+def _most_in_flight(prepared: PreparedRun) -> int:
+    """Return how many requests can be in flight at most; 0 if that depends on the server."""
+    slots = prepared.config.concurrency or 0
+    total = prepared.plan.total
+    return slots if total is None else min(slots, total)
+
+
 def _for_model(config: Config, model: object) -> Config:
     """Return the configuration for a model object, which has no URL and cannot be passed to other processes."""
     if config.url is not None or config.workers not in ("auto", 1):
@@ -103,7 +110,7 @@ async def _run(
     run_info = run_metadata.describe_run(prepared, write_plan(prepared, folder, secrets))
     folder.write_json(run_folder.RUN, run_info)
     workers = create_workers(prepared, folder, request_id_prefix(config))
-    if advice := resources.open_files_advice(config.concurrency or 0, run_info.host.open_files, workers.size):
+    if advice := resources.open_files_advice(_most_in_flight(prepared), run_info.host.open_files, workers.size):
         notice(advice)
     progress = RunProgress(prepared.plan, config.duration, run_info)
     stop_conditions = None

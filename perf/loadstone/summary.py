@@ -379,12 +379,14 @@ class ServerSide(Struct, frozen=True):
     beside: times of the client and of all servers together.
     tallies: counts of the client and of all servers together.
     remarks: sentences about what is unusual.
+    unknown: seconds at the end of the run of which nothing was scraped, because the scraping process had ended.
     """
 
     sources: list[Source]
     beside: list[ClientServerMetric]
     tallies: list[ClientServerCount]
     remarks: list[str]
+    unknown: float = 0.0
 
 
 class Summary(Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ VALUES: dict[kinds.Kind, tuple[str, Any]] = {
     kinds.COUNT_OR_TIME: ("10s", "10s"),
     kinds.WORKERS: ("2", 2),
     kinds.HEADER: ("X-A: b", {"X-A": "b"}),
+    kinds.PAIR: ("gpu=H100", {"gpu": "H100"}),
     PERCENTILES: ("p75,50", [50.0, 75.0]),
     kinds.OBJECT: ('{"a": 1}', {"a": 1}),
 }

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from loadstone.dataset import Options, read
+from loadstone.dataset import hub as hugging_face_hub
 from loadstone.dataset.formats import parquet
 from loadstone.dataset.formats.huggingface import INSTALL
 from loadstone.dataset.source import Source
@@ -58,6 +59,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     library = ModuleType("datasets")
     library.load_dataset = load_dataset  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", library)
+    monkeypatch.setattr(hugging_face_hub, "why_unreachable", lambda: None)
     return library
 
 

@@ -300,6 +300,16 @@ def _drift(summary: Summary) -> Iterator[Finding]:
     yield Finding("drift", grade(certain, DRIFT, math.inf), measured, format_percent(DRIFT), advice)
 
 
+def _scraper(summary: Summary) -> Iterator[Finding]:
+    """Check that the server's metrics were scraped to the end."""
+    if summary.server is not None and summary.server.unknown:
+        measured = f"nothing of the last {summary.server.unknown:.1f} s"
+        advice = (
+            "the process that scrapes has ended, killed or out of memory: the server's figures lack the end of the run"
+        )
+        yield Finding("server metrics lost", "suspect", measured, "scraped to the end", advice)
+
+
 def _other_traffic(summary: Summary) -> Iterator[Finding]:
     """Check for other clients, by the server's count of requests or, where it has none, of tokens.
 
@@ -320,7 +330,7 @@ def _other_traffic(summary: Summary) -> Iterator[Finding]:
 
 RULES: tuple[Rule, ...] = (
     _success, _saturated, _seen_before, _resent, _end, _missing, *resources.RULES, _cut_off, *client_lag.RULES,
-    _rate, _concurrency, _little, _warmup, _drift, _sample, *answers.RULES, _other_traffic,
+    _rate, _concurrency, _little, _warmup, _drift, _sample, *answers.RULES, _scraper, _other_traffic,
 )  # fmt: skip
 
 

@@ -85,9 +85,9 @@ SERVER_AND_LOAD = """
 --n-predict | llama.cpp | --output-len |
 --tokenizer-path --processor --tokenizer-name --model-tokenizer ~ --tokenizer-name-or-path | GuideLLM, EvalScope,
  genai-bench, inference-benchmarker, TGI | --tokenizer |
---tokenizer-mode --tokenizer-revision --tokenizer-trust-remote-code --skip-tokenizer-init --processor-args | vLLM,
+--tokenizer-trust-remote-code | AIPerf, genai-perf | --trust-remote-code |
+--tokenizer-mode --tokenizer-revision --skip-tokenizer-init --processor-args | vLLM,
  GuideLLM, AIPerf, genai-perf | --tokenizer | a folder or tokenizer.json; leave it out for none
---trust-remote-code | vLLM, lm-eval | | no code of a model is run: leave it out
 --disable-tqdm --disable-progress --no-console --headless --disable-console-interactive ~ --no-progress | vLLM,
  SGLang, GuideLLM, inference-benchmarker, Locust | --quiet |
 --disable-console --disable-console-outputs --display ~ --no-color --silent | GuideLLM, inspect | --quiet |
@@ -105,7 +105,7 @@ SERVER_AND_LOAD = """
 --experiment-folder-name --experiment-base-dir --profile-export-prefix | AIPerf, genai-bench | -o |
 --no-timestamp | EvalScope | -o | its folder gets no time in its name
 --tag --name --run-name --experiment-name --alias -l | SGLang, EvalScope, vLLM, GuideLLM | --label |
---metadata --wandb-tag --mlflow-tag | vLLM, llmperf, AIPerf | --label | run.json has all settings
+--wandb-tag --mlflow-tag | llmperf, AIPerf | --metadata |
 --scenario --config-file ~ --scenario-file --workload-file | GuideLLM, AIPerf, EvalScope, genai-bench, inference-perf
  | --config | a TOML file
 --visualizer --wandb-project --wandb-args --wandb-api-key --swanlab-api-key --mlflow-tracking-uri --otel-url | AIPerf,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from loadstone.config import kinds
 from loadstone.config.flags import Flag
 from loadstone.config.kinds import Kind
+from loadstone.config.redact import hide
 from loadstone.config.server import hide_urls, merge, one_or_list
 from loadstone.config.slo import FORMS, GOODPUT, parse_goodput
 
@@ -104,4 +105,15 @@ class Output:
     output: Annotated[
         str | None, Flag("folder of the run (default: reports/TIME-LABEL)", short="-o", metavar="DIR", vary=False)
     ] = None
+    metadata: Annotated[
+        dict[str, str],
+        Flag(
+            "note about the run, such as gpu=H100 or commit=1f2e, kept in its results; repeatable",
+            kinds.PAIR,
+            repeat=True,
+            join=merge,
+            vary=False,
+            hide=hide,
+        ),
+    ] = field(default_factory=dict)
     label: Annotated[str | None, Flag("name of the run", vary=False)] = None

@@ -55,3 +55,11 @@ class Sampling:
             "tokenizer for exact token lengths, and for token counts where the server reports no usage", metavar="PATH"
         ),
     ] = None
+    trust_remote_code: Annotated[
+        bool,
+        Flag(
+            "run the Python code that comes with --tokenizer",
+            needs=(("tokenizer",), "it is about the code of that tokenizer"),
+            vary=False,
+        ),
+    ] = False

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from loadstone.errors import DataError
 from loadstone.plugins import installed_plugins
@@ -18,6 +19,8 @@ from loadstone.plugins import installed_plugins
 # Entry-point group of readers.
 GROUP = "loadstone.readers"
 BUNDLED_ENDINGS = {".jsonl", ".json", ".csv", ".txt"}
+# An address in place of a file, after the name of a format or alone.
+_ADDRESS = re.compile(r"(?:https?|s3|gs|gcs|az|abfss?|hf|ftp)://.*", re.IGNORECASE | re.DOTALL)
 # A reader in a Python file, and its path: `path/to/file.py:Name[:PATH]`.
 OWN = re.compile(r"(?P<reader>.+\.py:[^\W\d]\w*)(?::(?P<path>.+))?", re.DOTALL)
 
@@ -27,6 +30,8 @@ def resolve(spec: str, known: Mapping[str, str]) -> tuple[str | None, str | None
 
     reader: None if the content decides. path: None for a generator. known: built-in readers.
     """
+    if (address := _ADDRESS.search(spec)) is not None:
+        _refuse_address(spec, address[0])
     if own := OWN.fullmatch(spec):
         return own["reader"], _path(own["path"])
     if spec in known:
@@ -49,6 +54,20 @@ def resolve(spec: str, known: Mapping[str, str]) -> tuple[str | None, str | None
         f" bundled: {', '.join(bundled()) or 'none'})",
         field="dataset",
     )
+
+
+def _refuse_address(spec: str, url: str) -> NoReturn:
+    """Raise DataError for a dataset at an address, with what to do."""
+    form = spec.removesuffix(url)
+    name = re.sub(r"[?#].*", "", url).rstrip("/").rpartition("/")[2] or "FILE"
+    hub = re.match(r"https?://huggingface\.co/datasets/([^/?#]+/[^/?#]+)|hf://datasets/([^/?#]+/[^/?#]+)", url)
+    if hub is not None:
+        what = f"give --dataset hf:{hub[1] or hub[2]}"
+    elif url.startswith(("http://", "https://")):
+        what = f"load it first (curl -L -o {name} URL), then give --dataset {form}{name}"
+    else:
+        what = f"load it first with the tool of that store, then give --dataset {form}{name}"
+    raise DataError(f"--dataset reads files and not addresses: {what}", field="dataset")
 
 
 def bundled() -> dict[str, Path]:

@@ -6,17 +6,22 @@ left to the library, which honours HF_HUB_OFFLINE.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
+from loadstone.dataset import hub
 from loadstone.errors import ConfigError, UsageError
 from loadstone.records import Prompt, messages
 
 INSTALL = "--tokenizer needs the transformers library: pip install 'loadstone[tokenizer]'"
+# Names of tokenizers whose own code may run.
+_trusted: set[str] = set()
 # What a decoder writes for bytes that are no whole character.
 REPLACEMENT = "\ufffd"
 
@@ -39,8 +44,17 @@ class Tokenizer(Protocol):
         ...
 
 
+def trust(name: str) -> None:
+    """Let the code that comes with a tokenizer run in this process (`--trust-remote-code`)."""
+    _trusted.add(name)
+
+
+@cache
 def load(name: str) -> Tokenizer:
-    """Return the tokenizer in a folder, or that of a model on the Hub. Raises ConfigError."""
+    """Return the tokenizer in a folder, or that of a model on the Hub. It is loaded once. Raises ConfigError.
+
+    Code that comes with it is run only if `trust` was called, and nobody is asked.
+    """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it gives advice about PyTorch on import
     try:
         import transformers
@@ -53,11 +67,37 @@ def load(name: str) -> Tokenizer:
             f"no tokenizer at {name!r}: give a folder with a tokenizer.json, or a model's name on the Hub",
             field="tokenizer",
         )
+    trusted = name in _trusted
+    if local and not trusted and _has_code(path):
+        raise ConfigError(
+            f"the tokenizer {name} comes with Python code of its own: read it, then give --trust-remote-code to run it",
+            field="tokenizer",
+        )
+    unreachable = None if local else hub.why_unreachable()
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=local)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            path, local_files_only=local or unreachable is not None, trust_remote_code=trusted
+        )
     except Exception as exc:  # the library and its Rust core raise bare exceptions of every kind
-        raise ConfigError(f"cannot load the tokenizer {name}: {_sentence(exc)}", field="tokenizer") from exc
+        if unreachable is not None:
+            raise ConfigError(
+                f"cannot load the tokenizer {name}: it is neither a folder nor in the Hub's cache, and {unreachable};"
+                " give a folder with a tokenizer.json",
+                field="tokenizer",
+            ) from exc
+        hint = " (--trust-remote-code runs the code that comes with it)" if "trust_remote_code" in str(exc) else ""
+        raise ConfigError(f"cannot load the tokenizer {name}{hint}: {_sentence(exc)}", field="tokenizer") from exc
     return _Pretrained(tokenizer)
+
+
+def _has_code(folder: str) -> bool:
+    """Return True if the tokenizer in a folder is a class of its own files."""
+    try:
+        content = json.loads((Path(folder) / "tokenizer_config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    mapped = content.get("auto_map") if isinstance(content, dict) else None
+    return isinstance(mapped, dict) and "AutoTokenizer" in mapped
 
 
 class _Pretrained:

@@ -158,6 +158,10 @@ def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
         timed = plan.offsets is None and (load.warmup_time or load.cooldown_time)
         count = None if timed or plan.total is None else plan.total + load.skip
 
+    if config.trust_remote_code and config.tokenizer:
+        from loadstone.dataset import tokenizer
+
+        tokenizer.trust(config.tokenizer)
     settings = {name: getattr(config, name) for name in dataset.Options.__struct_fields__ if hasattr(config, name)}
     options = dataset.Options(**settings, count=count, in_order=not config.shuffle)
     prompts = dataset.read(config.dataset, options, notice)
@@ -259,7 +263,7 @@ async def _try_requests(
             listed = not model or model in (server.models or ())
             first = requests.get(0, number)
             limited = server.owner not in _TAKES_MAX_TOKENS and b'"max_tokens":' in first.request.body
-            unsure = limited and config.max_tokens_field is None and isinstance(api, Chat)
+            unsure = limited and config.max_tokens_field is None and isinstance(api, Chat) and bool(config.urls)
             if not listed or api.probe_first or config.wait is not None or unsure:
                 message = msgspec.structs.replace(first.request, path=endpoint.path)
                 request = msgspec.structs.replace(first, request=message)

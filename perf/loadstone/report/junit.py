@@ -93,7 +93,7 @@ def _figures(summary: Summary) -> dict[str, str]:
     figures: dict[str, object] = {"requests": c.completed, "failed": c.failed, **summary.rates}
     figures |= {f"{name}.{point}": getattr(metric, point) for name, metric in summary.metrics.items()
               for point in ("mean", "p50", "p99")}  # fmt: skip
-    return {name: f"{value}" for name, value in figures.items() if value is not None}
+    return summary.run.config.metadata | {name: f"{value}" for name, value in figures.items() if value is not None}
 
 
 def _suite(suite: Suite) -> str:

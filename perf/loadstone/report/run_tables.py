@@ -116,6 +116,7 @@ def _run(summary: Summary) -> Table:
         held_back = f"{held.requests:,} by the limits per minute, {mean:.3g} s on average before they were scheduled"
     rows = [
         ["server", one_line(server)],
+        ["metadata", one_line(", ".join(f"{name}={value}" for name, value in config.metadata.items()), 400)],
         ["load", _load(summary)],
         ["duration", "-" if summary.duration is None else f"{summary.duration:.2f} s, ended: {ended}"],
         ["requests", f"{c.completed:,} completed of {expected}" + (f" ({', '.join(extra)})" if extra else "")],

@@ -39,6 +39,9 @@ _CLIENT_SHORTER = (
     "the server's figures have requests that the client's have not (failed ones, warm-up, other traffic), or it counts "
     "outputs in another way"
 )
+# Scrapes in a row, and seconds, that may be missing at the end of a run.
+LOST_SCRAPES = 3
+LOST_SECONDS = 1.0
 # Rates, and the counters that they come from.
 _RATES = {"prompt_throughput": "prompt_tokens", "generation_throughput": "generation_tokens"}
 
@@ -53,6 +56,8 @@ def summarize(sources: Sequence[ScrapedSource], columns: Columns, summary: Summa
     load = (float(requests.sent[sent].min()) * S_PER_NS, float(requests.end[sent].max()) * S_PER_NS)
     pattern = summary.run.config.scrape_name
     metrics = [SourceMetrics(source, load, pattern) for source in scraped]
+    unknown = _unknown_time(scraped, load[1], summary.run.config.scrape_every)
+    lost = int(unknown / max(summary.run.config.scrape_every, 1e-3))
 
     # Each source, over the client's windows.
     span = windows.whole(requests)
@@ -62,8 +67,8 @@ def summarize(sources: Sequence[ScrapedSource], columns: Columns, summary: Summa
         Source(
             url=one.source.source,
             kinds=detect_servers(one.source.names),
-            scrapes=len(one.source.times) + len(one.source.missed_times),
-            missed=len(one.source.missed_times),
+            scrapes=len(one.source.times) + len(one.source.missed_times) + lost,
+            missed=len(one.source.missed_times) + lost,
             whole=_window(one, whole),
             steady=_window(one, steady) if steady else None,
         )
@@ -75,8 +80,20 @@ def summarize(sources: Sequence[ScrapedSource], columns: Columns, summary: Summa
     names = [name for name in SERVER_METRICS if any(name in one for one in histograms)]
     times = {name: reduce(add, [one[name] for one in histograms if name in one]) for name in names}
     beside = list(_compare_times(times, summary.metrics))
-    tallies = list(_compare_counts(columns, [one.counts(load) for one in metrics], summary))
-    return ServerSide(pages, beside, tallies, list(_remarks(scraped, pages, columns, tallies)))
+    # What was counted after the last scrape is unknown, and so is any difference to the client's counts.
+    tallies = [] if unknown else list(_compare_counts(columns, [one.counts(load) for one in metrics], summary))
+    remarks = list(_remarks(scraped, pages, columns, tallies))
+    return ServerSide(pages, beside, tallies, remarks, unknown)
+
+
+def _unknown_time(scraped: Sequence[ScrapedSource], end: float, interval: float) -> float:
+    """Return the seconds at the end of a run of which nothing was scraped; 0 if the last scrape came as planned.
+
+    Even a server that has died leaves rows, so the scraping process has ended.
+    """
+    last = max(float(times[-1]) for source in scraped for times in (source.times, source.missed_times) if len(times))
+    lost = end - last
+    return lost if lost > max(LOST_SCRAPES * interval, LOST_SECONDS) else 0.0
 
 
 def _window(metrics: SourceMetrics, span: Span) -> ServerWindow:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from msgspec.structs import replace
 
+from loadstone.dataset import hub
 from loadstone.dataset.formats.parquet import prompts
 from loadstone.dataset.source import Options, Source, uses
 from loadstone.errors import DataError, UsageError
@@ -59,9 +61,17 @@ def _load(name: str, config: str | None, split: str | None) -> Any:
         raise UsageError(INSTALL) from exc
     if not hasattr(datasets, "load_dataset"):  # a folder called datasets, not the library
         raise UsageError(INSTALL)
+    unreachable = hub.why_unreachable()
+    if unreachable is not None:
+        settings = getattr(sys.modules["datasets"], "config", None)
+        if settings is not None:
+            settings.HF_HUB_OFFLINE = settings.HF_DATASETS_OFFLINE = True
     try:
         loaded = datasets.load_dataset(name, config, split=split)
     except Exception as exc:  # the library and those below it raise exceptions of every kind
+        if unreachable is not None:
+            sentence = f"cannot load the dataset {name}: it is not in the library's cache, and {unreachable}"
+            raise DataError(f"{sentence}; give a file", field="dataset") from exc
         cause = exc.__cause__ or exc
         sentence = " ".join(str(cause).split())[:200] or type(cause).__name__
         raise DataError(f"cannot load the dataset {name}: {sentence}", field="dataset") from exc

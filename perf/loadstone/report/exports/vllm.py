@@ -142,6 +142,7 @@ def _generated(rows: Sequence[Row], summary: Summary) -> dict[str, Any]:
     seconds = summary.duration
     tokens, requests = _peaks(done)
     return {
+        **summary.run.config.metadata,
         "duration": seconds,
         "completed": len(done),
         "failed": len(rows) - len(done),
