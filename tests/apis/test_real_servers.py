@@ -7,47 +7,11 @@ from typing import Any
 
 import pytest
 
-from loadstone.apis import API, APIS
+from loadstone.apis import APIS
 from loadstone.apis.response_parser import MAX_ANSWER, MAX_EVENT, ResponseParser
 from loadstone.apis.server_errors import MAX_ERROR_BODY
-from loadstone.plugins import load_instance
 from loadstone.records import Usage
-
-Events = list[Any]
-
-
-def load(name: str) -> API:
-    api = load_instance("loadstone.apis", name, APIS, "--api")
-    assert isinstance(api, API)
-    return api
-
-
-def read(events: Events | bytes, api: str = "chat", content_type: bytes = b"text/event-stream") -> ResponseParser:
-    """Read a stream: one event in each read, the first at 10 ns, the next at 20."""
-    parser = ResponseParser(load(api), stream=True, keep_text=True)
-    parser.start(200, content_type)
-    pieces = [events] if isinstance(events, bytes) else [as_event(event, api) for event in events]
-    for number, piece in enumerate(pieces, 1):
-        parser.feed(piece, 10 * number)
-    parser.finish()
-    return parser
-
-
-def as_event(event: Any, api: str) -> bytes:
-    if isinstance(event, bytes):
-        return event
-    text = json.dumps(event)
-    return f"{text}\n".encode() if api == "ollama" else f"data: {text}\n\n".encode()
-
-
-def chat(delta: dict[str, Any], finish: Any = None, **fields: Any) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **fields}
-
-
-ROLE = chat({"role": "assistant", "content": ""})
-ANSWER = chat({"content": "yes"})
-STOP = chat({}, "stop")
-DONE = b"data: [DONE]\n\n"
+from support.real_answers import ANSWER, DONE, ROLE, STOP, Events, as_event, chat, load, read
 
 
 def thinking(*texts: str) -> list[dict[str, Any]]:
@@ -483,69 +447,6 @@ def test_line_ends_and_marks_of_streams(begin: bytes, end: bytes) -> None:
     parser = read(stream)
     assert parser.failure is None
     assert parser.choices()[0].text == "yes"
-
-
-def call(**fields: Any) -> dict[str, Any]:
-    return chat({"tool_calls": [fields]})
-
-
-TOOLS: dict[str, tuple[Events, list[tuple[str | None, str, str]]]] = {
-    "pieces": (
-        [
-            call(index=0, id="a", type="function", function={"name": "f", "arguments": ""}),
-            call(index=0, function={"arguments": '{"x"'}),
-            call(index=0, function={"name": None, "arguments": ": 1}"}),
-        ],
-        [("a", "f", '{"x": 1}')],
-    ),
-    "an id in every piece": (
-        [
-            call(index=0, id="a", function={"name": "f", "arguments": '{"x"'}),
-            call(index=0, id="a", function={"arguments": ": 1}"}),
-        ],
-        [("a", "f", '{"x": 1}')],
-    ),
-    "an object": ([call(index=0, id="a", function={"name": "f", "arguments": {"x": 1}})], [("a", "f", '{"x":1}')]),
-    "no index": (
-        [
-            call(id="a", function={"name": "f", "arguments": '{"x"'}),
-            call(function={"arguments": ": 1}"}),
-            call(id="b", function={"name": "g", "arguments": "{}"}),
-        ],
-        [("a", "f", '{"x": 1}'), ("b", "g", "{}")],
-    ),
-    "several in one event": (
-        [
-            chat(
-                {
-                    "tool_calls": [
-                        {"id": "a", "function": {"name": "f", "arguments": "{}"}},
-                        {"id": "b", "function": {"name": "g", "arguments": "{}"}},
-                    ]
-                }
-            )
-        ],
-        [("a", "f", "{}"), ("b", "g", "{}")],
-    ),
-    "the old form": (
-        [
-            chat({"function_call": {"name": "f", "arguments": '{"x"'}}),
-            chat({"function_call": {"arguments": ": 1}"}}),
-        ],
-        [(None, "f", '{"x": 1}')],
-    ),
-}
-
-
-@pytest.mark.parametrize(("events", "calls"), TOOLS.values(), ids=TOOLS)
-def test_tool_calls_are_put_together(events: Events, calls: list[tuple[str | None, str, str]]) -> None:
-    parser = read([ROLE, *events, chat({}, "tool_calls"), DONE])
-    assert parser.failure is None
-    assert len(parser.times) == len(events)
-    found = parser.tool_calls() or []
-    assert [
-        (call.get("id"), call["function"]["name"], call["function"].get("arguments") or "") for call in found
-    ] == calls
 
 
 def test_spoken_output_is_output() -> None:

@@ -148,7 +148,7 @@ class ResponseParser:
                 if event.deltas:
                     self._add_event(event, at)
                     self._template.learn(content, event)
-            except BadEventError as exc:
+            except (BadEventError, RecursionError) as exc:
                 self._fail_event(content, str(exc))
                 break
             except Exception as exc:  # the class may be a plugin, and its mistake is not the server's
@@ -234,20 +234,20 @@ class ResponseParser:
 
     def tool_calls(self) -> list[dict[str, Any]] | None:
         """Return the tool calls of the first choice, pieces joined; None if there are none or text is not kept."""
-        calls: dict[int, ToolCall] = {}
-        latest = 0
-        for delta in self._deltas:
-            if delta.index == 0:
-                for call in delta.tools or ():
-                    index = call.index
-                    if index is None:
-                        # A call with a new id begins another one; a piece without an id goes on with the last.
-                        last = calls[latest] if calls else None
-                        begins = last is None or (call.id is not None and call.id != last.id)
-                        index = len(calls) if begins else latest
-                    calls[index] = _join(calls.get(index), call)
-                    latest = index
-        return [to_utf8_nested(msgspec.to_builtins(call)) for call in calls.values()] or None
+        calls: list[ToolCall] = []
+        latest: dict[int | None, int] = {}  # by index: the position of its call; by None: that of the last piece
+        for call in (call for delta in self._deltas if delta.index == 0 for call in delta.tools or ()):
+            # A new id begins another call, also under an index that gateways repeat; a piece without an index goes
+            # on with the last call.
+            position = latest.get(call.index)
+            known = None if position is None else calls[position]
+            if position is None or _begins_call(known, call):
+                position = len(calls)
+                calls.append(_join(None, call))
+            else:
+                calls[position] = _join(known, call)
+            latest[call.index] = latest[None] = position
+        return [to_utf8_nested(msgspec.to_builtins(call)) for call in calls] or None
 
     def logprobs(self) -> Logprobs | None:
         """Return the log-probabilities of the first choice; None if there are none or text is not kept."""
@@ -369,7 +369,7 @@ class ResponseParser:
         try:
             event = self._parser.parse_response(bytes(self._body))
             self._add_event(event, 0)
-        except BadEventError as exc:
+        except (BadEventError, RecursionError) as exc:
             self._fail_event(bytes(self._body), str(exc))
             return
         except Exception as exc:  # as above
@@ -393,13 +393,25 @@ def _count_chars(tools: list[ToolCall]) -> int:
     return sum(len(function.name or "") + len(function.text) for function in functions)
 
 
+def _begins_call(known: ToolCall | None, piece: ToolCall) -> bool:
+    """Return True if a piece begins another call than `known`: it has a name, and an id or name of its own."""
+    name = piece.function.name if piece.function is not None else None
+    if known is None or not name:
+        return known is None
+    if piece.id and (known.id or piece.index is None):
+        return piece.id != known.id
+    return piece.index is None and known.function is not None and name != known.function.name
+
+
 def _join(known: ToolCall | None, piece: ToolCall) -> ToolCall:
     """Return a tool call with one more piece: arguments are joined, all other fields come once."""
     new = piece.function or ToolFunction()
+    kind = piece.type if isinstance(piece.type, str) else None
     if known is None:
         arguments = None if new.arguments is None else new.text
         function = None if piece.function is None else ToolFunction(new.name, arguments)
-        return ToolCall(piece.index, piece.id, piece.type, function)
+        index = piece.index if piece.index is None or abs(piece.index) <= MAX_COUNT else None
+        return ToolCall(index, piece.id, kind, function)
     old = known.function or ToolFunction()
     function = ToolFunction(new.name or old.name, old.text + new.text)
-    return ToolCall(known.index, piece.id or known.id, piece.type or known.type, function)
+    return ToolCall(known.index, piece.id or known.id, kind or known.type, function)
