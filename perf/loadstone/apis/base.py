@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from loadstone.apis.sse import ServerSentEvents
 from loadstone.records import Prompt, Usage
-from loadstone.text import to_json
+from loadstone.text import encode_json
 
 # Chat's field with the maximum number of output tokens, and its newer name, which OpenAI's reasoning models insist on.
 MAX_TOKENS = "max_tokens"
@@ -58,7 +58,7 @@ class ToolFunction(Struct, omit_defaults=True, gc=False):
     def text(self) -> str:
         """Return the arguments as JSON text."""
         value = self.arguments
-        return value if isinstance(value, str) else "" if value is None else to_json(value).decode()
+        return value if isinstance(value, str) else "" if value is None else encode_json(value).decode()
 
 
 class ToolCall(Struct, omit_defaults=True, gc=False):

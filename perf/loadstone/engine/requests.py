@@ -13,7 +13,7 @@ from loadstone.config.redact import HEADER_NAME, HEADER_VALUE, hide_header
 from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.records import Prompt, messages, next_prompt
 from loadstone.schedule.plan import Plan
-from loadstone.text import to_json
+from loadstone.text import encode_json
 from loadstone.transport import Headers, Request
 
 
@@ -91,7 +91,7 @@ class PreparedRequests:
         output_len = body.get("max_completion_tokens") or body.get("max_tokens") or prompt.output_len
         return PreparedRequest(
             prompt=prompt,
-            request=Request("POST", self._path, shared, to_json(body), own),
+            request=Request("POST", self._path, shared, encode_json(body), own),
             streamed=self._api.streams and bool(body.get("stream", settings.stream)),
             output_len=output_len if isinstance(output_len, int) else settings.output_len,
             model=settings.model if len(self._settings) > 1 else None,
@@ -103,6 +103,10 @@ class PreparedRequests:
     def prompts(self, rows: Iterable[int]) -> dict[int, Prompt]:
         """Return prompts by the number of their row."""
         return {row: self._first[row].prompt for row in rows}
+
+    def all_prompts(self) -> list[Prompt]:
+        """Return the prompts of all rows, in their order."""
+        return [self._first[row].prompt for row in sorted(self._first)]
 
     def get(self, row: int, model: int = 0) -> PreparedRequest:
         """Return the first request of a row for one of the models."""
