@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -141,6 +142,12 @@ USAGES: dict[str, tuple[Events, Usage | None]] = {
         Usage(7, 3, 2),
     ),
     "in timings without the cache": ([chat({}, timings={"prompt_n": 5, "predicted_n": 3})], Usage(None, 3)),
+    "in a message": (
+        [{"choices": [{"index": 0, "message": {"usage": {"prompt_tokens": 7, "completion_tokens": 3}}}]}],
+        Usage(7, 3),
+    ),
+    "in a delta": ([chat({"usage": {"prompt_tokens": 7, "completion_tokens": 3}})], Usage(7, 3)),
+    "in a response": ([{"response": {"usage": {"prompt_tokens": 7, "completion_tokens": 3}}}], Usage(7, 3)),
     "under other names": ([{"choices": [], "usage": {"input_tokens": 7, "output_tokens": 3}}], Usage(7, 3)),
     "with hits of a cache": (
         [{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "prompt_cache_hit_tokens": 4}}],
@@ -268,6 +275,21 @@ GIVEN_UP: dict[str, tuple[str, Events, str]] = {
         [{"type": "response.completed", "response": {"status": "cancelled"}}],
         "finish reason cancelled",
     ),
+    "responses, incomplete for no reason": (
+        "responses",
+        [{"type": "response.incomplete", "response": {"status": "incomplete"}}],
+        "finish reason incomplete",
+    ),
+    "responses, cancelled": (
+        "responses",
+        [{"type": "response.cancelled", "response": {"status": "cancelled"}}],
+        "finish reason cancelled",
+    ),
+    "an error beside the choices": (
+        "chat",
+        [chat({"content": ""}, "error", error={"code": 502, "message": "provider is gone"})],
+        "finish reason error: provider is gone",
+    ),
     "responses, failed": (
         "responses",
         [{"type": "response.failed", "response": {"status": "failed", "error": {"code": "x", "message": "lost"}}}],
@@ -314,6 +336,11 @@ ERRORS: list[bytes] = [
     b'data: {"error": {"error": {"message": "engine died"}}}\n\n',
     b'data: {"error": true, "message": "engine died"}\n\n',
     b'data: {"status": "error", "message": "engine died"}\n\n',
+    b'data: {"status": "failed", "reason": "engine died"}\n\n',
+    b'data: {"code": 1302, "msg": "engine died"}\n\n',
+    b'data: {"message": "engine died"}\n\n',
+    b"data: The engine died.\n\n",
+    b"data: [engine died]\n\n",
     b'data: {"success": false, "msg": "engine died"}\n\n',
     b'data: {"error_msg": "engine died", "error_code": 7}\n\n',
     b'data: {"base_resp": {"status_code": 1008, "status_msg": "engine died"}}\n\n',
@@ -344,6 +371,9 @@ def test_an_error_in_a_stream_is_the_servers_in_its_own_words(error: bytes, befo
         b'data: {"choices": [], "error": null, "message": null}\n\n',
         b'data: {"type": "ping", "detail": null, "errors": []}\n\n',
         b"id: error\nretry: 5\n",
+        b'data: {"code": 0, "message": "ok"}\n\n',
+        b'data: {"status": "in_progress", "message": null}\n\n',
+        b'data: {"choices": [], "prompt_filter_results": [{"results": {"error": {"message": "not run"}}}]}\n\n',
     ],
 )
 def test_what_only_looks_like_an_error_is_none(event: bytes) -> None:
@@ -371,7 +401,11 @@ PAGE = b"<!DOCTYPE html>\n<html><body>\n<h1>Please sign in</h1>\n</body></html>\
         (PAGE, b"text/html; charset=utf-8", ["Content-Type text/html", "Please sign in"]),
         (b"Please sign in\n\n", b"text/plain", ["Content-Type text/plain", "Please sign in"]),
         (PAGE, b"", ["Content-Type missing", "Please sign in"]),
-        ("data: 1\n\n".encode("utf-16"), b"text/event-stream", ["Content-Type text/event-stream"]),
+        ("data: 1\n\n".encode("utf-16"), b"text/event-stream", ["text/event-stream, in UTF-16: data: 1"]),
+        ("data: 1\n\n".encode("utf-16-le"), b"text/event-stream", ["text/event-stream, in UTF-16: data: 1"]),
+        ("data: 1\n\n".encode("utf-16-be"), b"text/event-stream", ["Content-Type text/event-stream"]),
+        (gzip.compress(b"data: 1\n\n"), b"text/event-stream", ["Content-Type text/event-stream, in gzip"]),
+        (PAGE, b"application/json", ["Content-Type application/json", "Please sign in"]),
         (b"\x89PNG\r\n\x1a\n\0\0", b"image/png", ["Content-Type image/png"]),
     ],
 )
@@ -422,6 +456,7 @@ WHOLE: dict[str, Any] = {
     "messages": {"content": [{"type": "text", "text": "yes"}], "stop_reason": "end_turn"},
     "generate": {"text": "yes", "meta_info": {"finish_reason": {"type": "stop"}}},
     "tgi": {"generated_text": "yes", "details": {"finish_reason": "eos_token"}},
+    "ollama": {"message": {"role": "assistant", "content": "yes"}, "done": True, "done_reason": "stop"},
 }
 
 
@@ -449,7 +484,29 @@ def test_line_ends_and_marks_of_streams(begin: bytes, end: bytes) -> None:
     assert parser.choices()[0].text == "yes"
 
 
+@pytest.mark.parametrize("api", ENDS)
+@pytest.mark.parametrize("content_type", [b"application/json", b"text/plain", b"application/octet-stream", b""])
+def test_a_stream_under_another_content_type_is_a_stream(api: str, content_type: bytes) -> None:
+    parser = read(ENDS[api], api, content_type)
+    assert parser.failure is None
+    assert parser.streamed
+    assert (parser.first, parser.choices()[0].text) == (10, "yes")
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_an_empty_finish_reason_is_none(empty: str | None) -> None:
+    events = [chat({"content": text}, empty) for text in ("a", "", "b")]
+    parser = read([*events, STOP, DONE])
+    assert (parser.failure, parser.chars, parser.finish_reason) == (None, [1, 0, 1], "stop")
+    cut = read(events).failure
+    assert cut is not None
+    assert cut.kind == "truncated"
+
+
 def test_spoken_output_is_output() -> None:
+    sound = {"type": "response.output_audio.delta", "delta": "AAAA"}
+    spoken = read([sound, {"type": "response.completed", "response": {"status": "completed"}}], "responses")
+    assert (spoken.failure, spoken.chars) == (None, [0])
     parser = read([chat({"audio": {"id": "a", "data": "AAAA"}}), chat({"audio": {"transcript": "yes"}}), STOP, DONE])
     assert parser.failure is None
     assert len(parser.times) == 2

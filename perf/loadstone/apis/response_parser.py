@@ -20,7 +20,7 @@ from loadstone.apis.server_errors import (
     find_error,
     plain_error,
 )
-from loadstone.apis.sse import ErrorEvent
+from loadstone.apis.sse import ErrorEvent, JSONLines
 from loadstone.apis.usage import MAX_COUNT, merge_usage, storable_usage
 from loadstone.records import Choice, Failure, FailureCause, Logprobs, Pieces, Usage
 from loadstone.text import MAX_LABEL, clean, to_utf8, to_utf8_nested
@@ -34,6 +34,7 @@ MAX_EVENT = 2**25
 _EXCERPT = 120
 # The beginning of a stream of server-sent events.
 _FIELD = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
+_GZIP = b"\x1f\x8b"
 # Content encodings that change nothing.
 _PLAIN_ENCODINGS = (b"", b"identity")
 
@@ -55,6 +56,8 @@ class ResponseParser:
         "_done",
         "_finishes",
         "_keep_text",
+        "_mislabelled",
+        "_one_line",
         "_parse_event",
         "_parser",
         "_remark",
@@ -96,6 +99,8 @@ class ResponseParser:
         self._template = EventTemplate(usable=parser is api)
         self._body = bytearray()
         self._content_type = b""
+        self._mislabelled = False  # whether a stream was asked for and the Content-Type is JSON
+        self._one_line = False  # whether the whole answer was one line of a stream of lines
         self._remark: str | None = None
         self._unsplit = 0  # bytes since the last event of the stream ended
         self._finishes: dict[int, str] = {}
@@ -115,7 +120,9 @@ class ResponseParser:
         self.status = status
         self._remark = remark
         self._content_type = content_type or b""
-        if not 200 <= status < 300 or self._content_type.lower().startswith(b"application/json"):
+        is_json = self._content_type.lower().startswith(b"application/json")
+        if not 200 <= status < 300 or (is_json and not isinstance(self._splitter, JSONLines)):
+            self._mislabelled = self.streamed
             self.streamed = False
         if content_encoding is not None and content_encoding.strip().lower() not in _PLAIN_ENCODINGS:
             name = clean(content_encoding.decode("latin-1"), MAX_LABEL)
@@ -127,7 +134,7 @@ class ResponseParser:
         Return True if the response is over and the rest of the body does not matter.
         """
         if not self.streamed:
-            return self._keep(data)
+            return self._keep(data, at)
         text = self._template.text(data) if self._splitter.at_boundary else None
         if self.failure is not None:
             return None
@@ -149,6 +156,11 @@ class ResponseParser:
                     self._add_event(event, at)
                     self._template.learn(content, event)
             except (BadEventError, RecursionError) as exc:
+                if not self.times and isinstance(self._splitter, JSONLines) and content[:1] in b"{[":
+                    # JSON on several lines: one answer instead of a stream.
+                    self.streamed = False
+                    self._body += data
+                    return None
                 self._fail_event(content, str(exc))
                 break
             except Exception as exc:  # the class may be a plugin, and its mistake is not the server's
@@ -158,6 +170,9 @@ class ResponseParser:
                 self.usage = event.usage if self.usage is None else merge_usage(self.usage, event.usage)
             if event.done:
                 self._done = True
+                if isinstance(self._splitter, JSONLines) and len(self.times) == 1:
+                    # One line with all of the answer is no stream; after a line of output the last is empty.
+                    self._one_line = any(delta.answer or delta.reasoning or delta.tools for delta in event.deltas)
             if event.error is not None:
                 self._fail(FailureCause.SERVER, event.error)
             elif type(content) is ErrorEvent:
@@ -183,6 +198,9 @@ class ResponseParser:
         """Return how the request failed, or None. Call it when the exchange is over, by `failure` if it failed."""
         if not self.streamed or not (self._done or self._finishes):
             self._read_unstreamed(failure)
+        elif self._one_line:
+            self.streamed = False
+            self.first = self.first_answer = self.last = None
         self.usage = storable_usage(self.usage)
         if self._tokens and not -MAX_COUNT <= min(self._tokens) <= max(self._tokens) <= MAX_COUNT:
             self._tokens = []
@@ -274,12 +292,12 @@ class ResponseParser:
                 has_answer = has_answer or not delta.reasoning or bool(delta.answer or delta.tools)
             if delta.summary:
                 self.summarized = True
-            if delta.finish is not None:
+            if delta.finish:
                 self._finishes.setdefault(delta.index, clean(delta.finish, MAX_LABEL))
-            if delta.error is not None or (delta.finish is not None and FAILED_FINISH.fullmatch(delta.finish)):
+            if delta.error is not None or (delta.finish and FAILED_FINISH.fullmatch(delta.finish)):
                 # The server gave up: what came before is not an answer.
-                reason = f"finish reason {clean(delta.finish, MAX_LABEL)}" if delta.finish is not None else ""
-                self._fail(FailureCause.SERVER, ": ".join(filter(None, (reason, delta.error))))
+                reason = f"finish reason {clean(delta.finish, MAX_LABEL)}" if delta.finish else ""
+                self._fail(FailureCause.SERVER, ": ".join(filter(None, (reason, delta.error or event.error))))
         if has_output:
             self._record_output(at, chars, has_answer)
             if event.usage is not None and event.usage.completion is not None:
@@ -310,19 +328,22 @@ class ResponseParser:
 
     def _fail_event(self, content: bytes, reason: str) -> None:
         """Fail for an event that the protocol cannot read: it may be an error in words."""
-        error = find_error(content) or plain_error(content)
+        error = find_error(content) or plain_error(content, self.streamed)
         if error is None and type(content) is ErrorEvent:
             error = error_body_message(content)
         if error is not None:
             self._fail(FailureCause.SERVER, error)
-        elif b"html" in self._content_type.lower():
+        elif b"html" in self._content_type.lower() or (not self.streamed and content.lstrip()[:1] not in b'{["'):
             self._fail(FailureCause.PROTOCOL, f"not an answer of this API: {self._describe(content)}")
         else:
             self._fail(FailureCause.PROTOCOL, reason)
 
-    def _keep(self, data: bytes) -> bool | None:
+    def _keep(self, data: bytes, at: int) -> bool | None:
         """Keep a piece of a body that is not streamed. Return True if nothing more is needed."""
         failed = self.status is not None and not 200 <= self.status < 300
+        if self._mislabelled and not failed and not self._body and _FIELD.match(data):
+            self.streamed = True  # a stream after all, whose Content-Type is wrong
+            return self.feed(data, at)
         if len(self._body) + len(data) <= (MAX_ERROR_BODY if failed else MAX_ANSWER):
             self._body += data
             return None
@@ -358,8 +379,14 @@ class ResponseParser:
     def _describe(self, body: bytes) -> str:
         """Return what a body that cannot be read is, as a message."""
         kind = clean(self._content_type.decode("latin-1"), MAX_LABEL) or "missing"
-        text = body[: 4 * _EXCERPT].decode("utf-8", "replace")
-        return f"Content-Type {kind}: {clean(' '.join(text.split()), _EXCERPT)}"
+        is_utf16 = body[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in body[:2]
+        text = body[: 4 * _EXCERPT].decode("utf-16" if is_utf16 else "utf-8", "replace")
+        if is_utf16:
+            kind = f"{kind}, in UTF-16"
+        elif body.startswith(_GZIP):
+            kind, text = f"{kind}, in gzip without Content-Encoding", ""
+        excerpt = clean(" ".join(text.split()), _EXCERPT)
+        return f"Content-Type {kind}: {excerpt}" if excerpt else f"Content-Type {kind}"
 
     def _splitter_stray(self) -> bytes:
         """Return the line that the splitter skipped as no field of an event; empty for splitters without such."""
