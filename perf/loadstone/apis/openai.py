@@ -195,12 +195,13 @@ def _parse(data: bytes) -> Event:
 def _usage_elsewhere(chunk: _Chunk) -> Usage | None:
     """Return the token counts of an event that has no `usage` of its own."""
     for choice in chunk.choices or ():
-        for holder in (choice, choice.delta, choice.message):
-            if holder is not None and holder.usage is not None:
-                return holder.usage.counts()
-    for outer in (chunk.x_groq, chunk.response):
-        if outer is not None and outer.usage is not None:
-            return outer.usage.counts()
+        message = choice.delta or choice.message
+        found = choice.usage or (message and message.usage)
+        if found is not None:
+            return found.counts()
+    holder = chunk.x_groq or chunk.response
+    if holder is not None and holder.usage is not None:
+        return holder.usage.counts()
     return None if chunk.timings is None else chunk.timings.counts()
 
 

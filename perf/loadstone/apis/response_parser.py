@@ -168,6 +168,8 @@ class ResponseParser:
                 break
             if event.usage is not None:
                 self.usage = event.usage if self.usage is None else merge_usage(self.usage, event.usage)
+            elif not event.deltas and not event.done and event.error is None and (error := find_error(content)):
+                self._fail(FailureCause.SERVER, error)
             if event.done:
                 self._done = True
                 if isinstance(self._splitter, JSONLines) and len(self.times) == 1:
@@ -177,8 +179,6 @@ class ResponseParser:
                 self._fail(FailureCause.SERVER, event.error)
             elif type(content) is ErrorEvent:
                 self._fail(FailureCause.SERVER, find_error(content) or error_body_message(content))
-            elif not event.deltas and not event.done and (error := find_error(content)) is not None:
-                self._fail(FailureCause.SERVER, error)
 
         # A body without events is kept: it may be no stream at all.
         if events:
