@@ -97,6 +97,7 @@ def test_tool_calls_are_put_together(events: Events, calls: list[tuple[str | Non
     assert parser.failure is None
     assert len(parser.times) == len(events)
     found = parser.tool_calls() or []
+    assert all(call["type"] == "function" for call in found)
     assert [
         (call.get("id"), call["function"]["name"], call["function"].get("arguments") or "") for call in found
     ] == calls

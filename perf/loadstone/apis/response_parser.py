@@ -438,7 +438,7 @@ def _join(known: ToolCall | None, piece: ToolCall) -> ToolCall:
         arguments = None if new.arguments is None else new.text
         function = None if piece.function is None else ToolFunction(new.name, arguments)
         index = piece.index if piece.index is None or abs(piece.index) <= MAX_COUNT else None
-        return ToolCall(index, piece.id, kind, function)
+        return ToolCall(index, piece.id, kind or "function", function)
     old = known.function or ToolFunction()
     function = ToolFunction(new.name or old.name, old.text + new.text)
     return ToolCall(known.index, piece.id or known.id, kind or known.type, function)
