@@ -493,6 +493,11 @@ def test_a_stream_under_another_content_type_is_a_stream(api: str, content_type:
     assert (parser.first, parser.choices()[0].text) == (10, "yes")
 
 
+@pytest.mark.parametrize("end", [b"data:[DONE]\n\n", b"data:  [DONE] \n\n", b"data: [done]\n\n"])
+def test_the_end_of_a_stream_however_it_is_written(end: bytes) -> None:
+    assert read([ANSWER, end]).failure is None
+
+
 @pytest.mark.parametrize("empty", ["", None])
 def test_an_empty_finish_reason_is_none(empty: str | None) -> None:
     events = [chat({"content": text}, empty) for text in ("a", "", "b")]

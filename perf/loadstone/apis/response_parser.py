@@ -156,6 +156,9 @@ class ResponseParser:
                     self._add_event(event, at)
                     self._template.learn(content, event)
             except (BadEventError, RecursionError) as exc:
+                if content.strip().upper() == b"[DONE]":
+                    self._done = True
+                    continue
                 if not self.times and isinstance(self._splitter, JSONLines) and content[:1] in b"{[":
                     # JSON on several lines: one answer instead of a stream.
                     self.streamed = False
