@@ -196,7 +196,7 @@ def _usage_elsewhere(chunk: _Chunk) -> Usage | None:
     """Return the token counts of an event that has no `usage` of its own."""
     for choice in chunk.choices or ():
         message = choice.delta or choice.message
-        found = choice.usage or (message and message.usage)
+        found = choice.usage if message is None else choice.usage or message.usage
         if found is not None:
             return found.counts()
     holder = chunk.x_groq or chunk.response
