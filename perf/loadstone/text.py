@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+import msgspec
+
 # Characters of a message, such as an error's, that are kept.
 MAX_MESSAGE = 1000
 # Digits of an integer in JSON: Python refuses to convert more than 4,300.
@@ -104,6 +106,17 @@ def parse_json_leniently(text: str) -> Any:
     Raises ValueError, or RecursionError for nesting that is too deep.
     """
     return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < MAX_DIGITS else float(digits))
+
+
+def encode_json(value: Any) -> bytes:
+    """Return a value as JSON, whatever a server put into it: lone surrogates are escaped, as they came.
+
+    Raises RecursionError for nesting that is too deep.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except (UnicodeEncodeError, OverflowError):  # a lone surrogate, or an integer beyond 64 bits
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def csv_cell(value: object) -> object:

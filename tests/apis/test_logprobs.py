@@ -134,3 +134,33 @@ def test_they_are_told_only_where_texts_are_kept() -> None:
 def test_they_survive_the_file() -> None:
     record = records.Record(index=0, prompt="p", scheduled=0, end=1, logprobs=ECHO)
     assert records.from_line(records.to_line(record)).logprobs == ECHO
+
+
+@pytest.mark.parametrize("odd", [float("-inf"), float("inf"), float("nan"), "nan", "-Infinity"])
+def test_a_value_that_json_cannot_hold_is_unknown(odd: Any) -> None:
+    logprobs = {
+        "tokens": ["a", "b"],
+        "token_logprobs": [-1.0, odd],
+        "top_logprobs": [{"a": odd, "b": -2.0}, {"b": odd}],
+    }
+    found, failure = told(whole({"text": "ab", "logprobs": logprobs}, completion=2))
+    assert failure is None
+    assert found == Logprobs(["a", "b"], [-1.0, None], [True, None], None, 0, [{"b": -2.0}, {}])
+    record = records.Record(index=0, prompt="p", scheduled=0, end=1, logprobs=found)
+    assert records.from_line(records.to_line(record)) == record
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        {"tokens": ["\ud800"], "token_logprobs": [-1.0]},
+        {"tokens": ["a"], "token_logprobs": ["\ud800"]},
+        {"tokens": ["a"], "token_logprobs": [None], "text_offset": [2**80]},
+        {"content": [{"token": "\udfff", "logprob": -1.0, "top_logprobs": None}]},
+    ],
+)
+def test_odd_logprobs_cost_no_request(logprobs: Any) -> None:
+    found, failure = told(whole({"text": "a", "logprobs": logprobs}))
+    assert failure is None
+    record = records.Record(index=0, prompt="p", scheduled=0, end=1, logprobs=found)
+    assert records.from_line(records.to_line(record)) == record

@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
 import pytest
 
-from loadstone.apis import API, APIS
+from loadstone.apis import APIS
 from loadstone.apis.response_parser import MAX_ANSWER, MAX_EVENT, ResponseParser
 from loadstone.apis.server_errors import MAX_ERROR_BODY
-from loadstone.plugins import load_instance
 from loadstone.records import Usage
-
-Events = list[Any]
-
-
-def load(name: str) -> API:
-    api = load_instance("loadstone.apis", name, APIS, "--api")
-    assert isinstance(api, API)
-    return api
-
-
-def read(events: Events | bytes, api: str = "chat", content_type: bytes = b"text/event-stream") -> ResponseParser:
-    """Read a stream: one event in each read, the first at 10 ns, the next at 20."""
-    parser = ResponseParser(load(api), stream=True, keep_text=True)
-    parser.start(200, content_type)
-    pieces = [events] if isinstance(events, bytes) else [as_event(event, api) for event in events]
-    for number, piece in enumerate(pieces, 1):
-        parser.feed(piece, 10 * number)
-    parser.finish()
-    return parser
-
-
-def as_event(event: Any, api: str) -> bytes:
-    if isinstance(event, bytes):
-        return event
-    text = json.dumps(event)
-    return f"{text}\n".encode() if api == "ollama" else f"data: {text}\n\n".encode()
-
-
-def chat(delta: dict[str, Any], finish: Any = None, **fields: Any) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **fields}
-
-
-ROLE = chat({"role": "assistant", "content": ""})
-ANSWER = chat({"content": "yes"})
-STOP = chat({}, "stop")
-DONE = b"data: [DONE]\n\n"
+from support.real_answers import ANSWER, DONE, ROLE, STOP, Events, as_event, chat, load, read
 
 
 def thinking(*texts: str) -> list[dict[str, Any]]:
@@ -177,6 +142,12 @@ USAGES: dict[str, tuple[Events, Usage | None]] = {
         Usage(7, 3, 2),
     ),
     "in timings without the cache": ([chat({}, timings={"prompt_n": 5, "predicted_n": 3})], Usage(None, 3)),
+    "in a message": (
+        [{"choices": [{"index": 0, "message": {"usage": {"prompt_tokens": 7, "completion_tokens": 3}}}]}],
+        Usage(7, 3),
+    ),
+    "in a delta": ([chat({"usage": {"prompt_tokens": 7, "completion_tokens": 3}})], Usage(7, 3)),
+    "in a response": ([{"response": {"usage": {"prompt_tokens": 7, "completion_tokens": 3}}}], Usage(7, 3)),
     "under other names": ([{"choices": [], "usage": {"input_tokens": 7, "output_tokens": 3}}], Usage(7, 3)),
     "with hits of a cache": (
         [{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "prompt_cache_hit_tokens": 4}}],
@@ -304,6 +275,21 @@ GIVEN_UP: dict[str, tuple[str, Events, str]] = {
         [{"type": "response.completed", "response": {"status": "cancelled"}}],
         "finish reason cancelled",
     ),
+    "responses, incomplete for no reason": (
+        "responses",
+        [{"type": "response.incomplete", "response": {"status": "incomplete"}}],
+        "finish reason incomplete",
+    ),
+    "responses, cancelled": (
+        "responses",
+        [{"type": "response.cancelled", "response": {"status": "cancelled"}}],
+        "finish reason cancelled",
+    ),
+    "an error beside the choices": (
+        "chat",
+        [chat({"content": ""}, "error", error={"code": 502, "message": "provider is gone"})],
+        "finish reason error: provider is gone",
+    ),
     "responses, failed": (
         "responses",
         [{"type": "response.failed", "response": {"status": "failed", "error": {"code": "x", "message": "lost"}}}],
@@ -350,6 +336,11 @@ ERRORS: list[bytes] = [
     b'data: {"error": {"error": {"message": "engine died"}}}\n\n',
     b'data: {"error": true, "message": "engine died"}\n\n',
     b'data: {"status": "error", "message": "engine died"}\n\n',
+    b'data: {"status": "failed", "reason": "engine died"}\n\n',
+    b'data: {"code": 1302, "msg": "engine died"}\n\n',
+    b'data: {"message": "engine died"}\n\n',
+    b"data: The engine died.\n\n",
+    b"data: [engine died]\n\n",
     b'data: {"success": false, "msg": "engine died"}\n\n',
     b'data: {"error_msg": "engine died", "error_code": 7}\n\n',
     b'data: {"base_resp": {"status_code": 1008, "status_msg": "engine died"}}\n\n',
@@ -380,6 +371,9 @@ def test_an_error_in_a_stream_is_the_servers_in_its_own_words(error: bytes, befo
         b'data: {"choices": [], "error": null, "message": null}\n\n',
         b'data: {"type": "ping", "detail": null, "errors": []}\n\n',
         b"id: error\nretry: 5\n",
+        b'data: {"code": 0, "message": "ok"}\n\n',
+        b'data: {"status": "in_progress", "message": null}\n\n',
+        b'data: {"choices": [], "prompt_filter_results": [{"results": {"error": {"message": "not run"}}}]}\n\n',
     ],
 )
 def test_what_only_looks_like_an_error_is_none(event: bytes) -> None:
@@ -407,7 +401,11 @@ PAGE = b"<!DOCTYPE html>\n<html><body>\n<h1>Please sign in</h1>\n</body></html>\
         (PAGE, b"text/html; charset=utf-8", ["Content-Type text/html", "Please sign in"]),
         (b"Please sign in\n\n", b"text/plain", ["Content-Type text/plain", "Please sign in"]),
         (PAGE, b"", ["Content-Type missing", "Please sign in"]),
-        ("data: 1\n\n".encode("utf-16"), b"text/event-stream", ["Content-Type text/event-stream"]),
+        ("data: 1\n\n".encode("utf-16"), b"text/event-stream", ["text/event-stream, in UTF-16: data: 1"]),
+        ("data: 1\n\n".encode("utf-16-le"), b"text/event-stream", ["text/event-stream, in UTF-16: data: 1"]),
+        ("data: 1\n\n".encode("utf-16-be"), b"text/event-stream", ["Content-Type text/event-stream"]),
+        (gzip.compress(b"data: 1\n\n"), b"text/event-stream", ["Content-Type text/event-stream, in gzip"]),
+        (PAGE, b"application/json", ["Content-Type application/json", "Please sign in"]),
         (b"\x89PNG\r\n\x1a\n\0\0", b"image/png", ["Content-Type image/png"]),
     ],
 )
@@ -458,6 +456,7 @@ WHOLE: dict[str, Any] = {
     "messages": {"content": [{"type": "text", "text": "yes"}], "stop_reason": "end_turn"},
     "generate": {"text": "yes", "meta_info": {"finish_reason": {"type": "stop"}}},
     "tgi": {"generated_text": "yes", "details": {"finish_reason": "eos_token"}},
+    "ollama": {"message": {"role": "assistant", "content": "yes"}, "done": True, "done_reason": "stop"},
 }
 
 
@@ -485,70 +484,34 @@ def test_line_ends_and_marks_of_streams(begin: bytes, end: bytes) -> None:
     assert parser.choices()[0].text == "yes"
 
 
-def call(**fields: Any) -> dict[str, Any]:
-    return chat({"tool_calls": [fields]})
-
-
-TOOLS: dict[str, tuple[Events, list[tuple[str | None, str, str]]]] = {
-    "pieces": (
-        [
-            call(index=0, id="a", type="function", function={"name": "f", "arguments": ""}),
-            call(index=0, function={"arguments": '{"x"'}),
-            call(index=0, function={"name": None, "arguments": ": 1}"}),
-        ],
-        [("a", "f", '{"x": 1}')],
-    ),
-    "an id in every piece": (
-        [
-            call(index=0, id="a", function={"name": "f", "arguments": '{"x"'}),
-            call(index=0, id="a", function={"arguments": ": 1}"}),
-        ],
-        [("a", "f", '{"x": 1}')],
-    ),
-    "an object": ([call(index=0, id="a", function={"name": "f", "arguments": {"x": 1}})], [("a", "f", '{"x":1}')]),
-    "no index": (
-        [
-            call(id="a", function={"name": "f", "arguments": '{"x"'}),
-            call(function={"arguments": ": 1}"}),
-            call(id="b", function={"name": "g", "arguments": "{}"}),
-        ],
-        [("a", "f", '{"x": 1}'), ("b", "g", "{}")],
-    ),
-    "several in one event": (
-        [
-            chat(
-                {
-                    "tool_calls": [
-                        {"id": "a", "function": {"name": "f", "arguments": "{}"}},
-                        {"id": "b", "function": {"name": "g", "arguments": "{}"}},
-                    ]
-                }
-            )
-        ],
-        [("a", "f", "{}"), ("b", "g", "{}")],
-    ),
-    "the old form": (
-        [
-            chat({"function_call": {"name": "f", "arguments": '{"x"'}}),
-            chat({"function_call": {"arguments": ": 1}"}}),
-        ],
-        [(None, "f", '{"x": 1}')],
-    ),
-}
-
-
-@pytest.mark.parametrize(("events", "calls"), TOOLS.values(), ids=TOOLS)
-def test_tool_calls_are_put_together(events: Events, calls: list[tuple[str | None, str, str]]) -> None:
-    parser = read([ROLE, *events, chat({}, "tool_calls"), DONE])
+@pytest.mark.parametrize("api", ENDS)
+@pytest.mark.parametrize("content_type", [b"application/json", b"text/plain", b"application/octet-stream", b""])
+def test_a_stream_under_another_content_type_is_a_stream(api: str, content_type: bytes) -> None:
+    parser = read(ENDS[api], api, content_type)
     assert parser.failure is None
-    assert len(parser.times) == len(events)
-    found = parser.tool_calls() or []
-    assert [
-        (call.get("id"), call["function"]["name"], call["function"].get("arguments") or "") for call in found
-    ] == calls
+    assert parser.streamed
+    assert (parser.first, parser.choices()[0].text) == (10, "yes")
+
+
+@pytest.mark.parametrize("end", [b"data:[DONE]\n\n", b"data:  [DONE] \n\n", b"data: [done]\n\n"])
+def test_the_end_of_a_stream_however_it_is_written(end: bytes) -> None:
+    assert read([ANSWER, end]).failure is None
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_an_empty_finish_reason_is_none(empty: str | None) -> None:
+    events = [chat({"content": text}, empty) for text in ("a", "", "b")]
+    parser = read([*events, STOP, DONE])
+    assert (parser.failure, parser.chars, parser.finish_reason) == (None, [1, 0, 1], "stop")
+    cut = read(events).failure
+    assert cut is not None
+    assert cut.kind == "truncated"
 
 
 def test_spoken_output_is_output() -> None:
+    sound = {"type": "response.output_audio.delta", "delta": "AAAA"}
+    spoken = read([sound, {"type": "response.completed", "response": {"status": "completed"}}], "responses")
+    assert (spoken.failure, spoken.chars) == (None, [0])
     parser = read([chat({"audio": {"id": "a", "data": "AAAA"}}), chat({"audio": {"transcript": "yes"}}), STOP, DONE])
     assert parser.failure is None
     assert len(parser.times) == 2

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from loadstone.apis.base import API, Delta, Event, RequestSettings
@@ -28,6 +27,7 @@ from loadstone.apis.common import (
 )
 from loadstone.apis.server_errors import error_message
 from loadstone.records import Message, Prompt, Usage
+from loadstone.text import encode_json
 
 # `max_tokens` where neither the row nor a flag sets it: the protocol requires the field.
 DEFAULT_LEN = 1024
@@ -193,7 +193,7 @@ _EVENTS: dict[str, Callable[[_Event], Event]] = {
 
 def _block_delta(index: int, block: _Block) -> Delta:
     if block.name:
-        return function_call_delta(index, block.id, block.name, msgspec.json.encode(block.input).decode())
+        return function_call_delta(index, block.id, block.name, encode_json(block.input).decode())
     return Delta(0, block.text or "", block.thinking or "")
 
 

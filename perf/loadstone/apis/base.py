@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from loadstone.apis.sse import ServerSentEvents
 from loadstone.records import Prompt, Usage
+from loadstone.text import encode_json
 
 # Chat's field with the maximum number of output tokens, and its newer name, which OpenAI's reasoning models insist on.
 MAX_TOKENS = "max_tokens"
@@ -58,7 +58,7 @@ class ToolFunction(Struct, omit_defaults=True, gc=False):
     def text(self) -> str:
         """Return the arguments as JSON text."""
         value = self.arguments
-        return value if isinstance(value, str) else "" if value is None else msgspec.json.encode(value).decode()
+        return value if isinstance(value, str) else "" if value is None else encode_json(value).decode()
 
 
 class ToolCall(Struct, omit_defaults=True, gc=False):

@@ -16,7 +16,7 @@ from msgspec import NODEFAULT, Struct
 
 from loadstone.apis.base import BadEventError
 from loadstone.apis.usage import MAX_COUNT
-from loadstone.text import parse_json_leniently
+from loadstone.text import encode_json, parse_json_leniently
 
 # Fields that hold output. An event in which one of them cannot be read is an error: its text would be missing.
 _OUTPUT_FIELDS = frozenset(("choices", "delta", "message", "content", "text", "output", "generated_text", "token"))
@@ -64,7 +64,7 @@ def _convert(form: Any, value: Any) -> Any:
     if int in options and (count := read_count(value)) is not None:
         return count
     if msgspec.Raw in options:
-        return msgspec.Raw(msgspec.json.encode(value))
+        return msgspec.Raw(encode_json(value))
     try:
         return msgspec.convert(value, form)
     except (msgspec.ValidationError, RecursionError) as exc:

@@ -7,13 +7,15 @@ are ignored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from loadstone.apis.base import ReportedLogprobs
+from loadstone.apis.usage import MAX_COUNT
 from loadstone.records import Logprobs, Usage
 
 
@@ -37,7 +39,7 @@ class _CompletionLogprobs(Struct):
     tokens: list[str]
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float | None] | None] | None = None
-    text_offset: list[int] | None = None
+    text_offset: list[Annotated[int, Meta(ge=0, le=MAX_COUNT)]] | None = None
 
 
 class _ChatToken(Struct):
@@ -145,9 +147,13 @@ def _prompt_tokens(report: Any) -> list[_Token]:
 def _token(
     text: str, value: float | None, top: Iterable[tuple[str, float | None]] | None, offset: int | None = None
 ) -> _Token:
+    if value is not None and not math.isfinite(value):
+        value = None  # JSON has no such number: the record could not be read
     likeliest: dict[str, float] = {}
     for name, logprob in top or ():
-        if logprob is not None and logprob > likeliest.get(name, float("-inf")):  # several tokens may have one text
+        if (
+            logprob is not None and math.isfinite(logprob) and logprob > likeliest.get(name, float("-inf"))
+        ):  # several tokens may have one text
             likeliest[name] = logprob
     best = None if value is None or not likeliest else value >= max(likeliest.values())
     return _Token(text, value, best, likeliest or None, offset)
@@ -159,5 +165,5 @@ def _convert(report: Any, form: Any) -> Any:
         return None
     try:
         return msgspec.convert(report, form, strict=False)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError):
         return None

@@ -51,6 +51,7 @@ class _Message(Struct, gc=False):
     audio: Any = None
     tool_calls: list[ToolCall] | None = None
     function_call: ToolFunction | None = None
+    usage: ReportedUsage | None = None
 
 
 class _Choice(Struct, gc=False):
@@ -74,6 +75,7 @@ class _Chunk(Struct, gc=False):
     prompt_logprobs: Any = None
     x_groq: UsageHolder | None = None
     timings: Timings | None = None
+    response: UsageHolder | None = None
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
@@ -193,10 +195,13 @@ def _parse(data: bytes) -> Event:
 def _usage_elsewhere(chunk: _Chunk) -> Usage | None:
     """Return the token counts of an event that has no `usage` of its own."""
     for choice in chunk.choices or ():
-        if choice.usage is not None:
-            return choice.usage.counts()
-    if chunk.x_groq is not None and chunk.x_groq.usage is not None:
-        return chunk.x_groq.usage.counts()
+        message = choice.delta or choice.message
+        found = choice.usage if message is None else choice.usage or message.usage
+        if found is not None:
+            return found.counts()
+    holder = chunk.x_groq or chunk.response
+    if holder is not None and holder.usage is not None:
+        return holder.usage.counts()
     return None if chunk.timings is None else chunk.timings.counts()
 
 
@@ -208,7 +213,7 @@ def _delta(choice: _Choice) -> Delta:
         logprobs = ReportedLogprobs(choice.logprobs, choice.prompt_logprobs)
     message = choice.delta or choice.message
     index = choice.index or 0
-    finish = choice.finish_reason
+    finish = choice.finish_reason or None  # some servers send an empty one in every event
     error = None
     if choice.error is not None or (finish is not None and type(finish) is not str):
         finish, error = read_finish(finish, choice.error)

@@ -20,7 +20,7 @@ from loadstone.apis.server_errors import (
     find_error,
     plain_error,
 )
-from loadstone.apis.sse import ErrorEvent
+from loadstone.apis.sse import ErrorEvent, JSONLines
 from loadstone.apis.usage import MAX_COUNT, merge_usage, storable_usage
 from loadstone.records import Choice, Failure, FailureCause, Logprobs, Pieces, Usage
 from loadstone.text import MAX_LABEL, clean, to_utf8, to_utf8_nested
@@ -34,6 +34,7 @@ MAX_EVENT = 2**25
 _EXCERPT = 120
 # The beginning of a stream of server-sent events.
 _FIELD = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
+_GZIP = b"\x1f\x8b"
 # Content encodings that change nothing.
 _PLAIN_ENCODINGS = (b"", b"identity")
 
@@ -55,6 +56,8 @@ class ResponseParser:
         "_done",
         "_finishes",
         "_keep_text",
+        "_mislabelled",
+        "_one_line",
         "_parse_event",
         "_parser",
         "_remark",
@@ -96,6 +99,8 @@ class ResponseParser:
         self._template = EventTemplate(usable=parser is api)
         self._body = bytearray()
         self._content_type = b""
+        self._mislabelled = False  # whether a stream was asked for and the Content-Type is JSON
+        self._one_line = False  # whether the whole answer was one line of a stream of lines
         self._remark: str | None = None
         self._unsplit = 0  # bytes since the last event of the stream ended
         self._finishes: dict[int, str] = {}
@@ -115,7 +120,9 @@ class ResponseParser:
         self.status = status
         self._remark = remark
         self._content_type = content_type or b""
-        if not 200 <= status < 300 or self._content_type.lower().startswith(b"application/json"):
+        is_json = self._content_type.lower().startswith(b"application/json")
+        if not 200 <= status < 300 or (is_json and not isinstance(self._splitter, JSONLines)):
+            self._mislabelled = self.streamed
             self.streamed = False
         if content_encoding is not None and content_encoding.strip().lower() not in _PLAIN_ENCODINGS:
             name = clean(content_encoding.decode("latin-1"), MAX_LABEL)
@@ -127,7 +134,7 @@ class ResponseParser:
         Return True if the response is over and the rest of the body does not matter.
         """
         if not self.streamed:
-            return self._keep(data)
+            return self._keep(data, at)
         text = self._template.text(data) if self._splitter.at_boundary else None
         if self.failure is not None:
             return None
@@ -148,7 +155,15 @@ class ResponseParser:
                 if event.deltas:
                     self._add_event(event, at)
                     self._template.learn(content, event)
-            except BadEventError as exc:
+            except (BadEventError, RecursionError) as exc:
+                if content.strip().upper() == b"[DONE]":
+                    self._done = True
+                    continue
+                if not self.times and isinstance(self._splitter, JSONLines) and content[:1] in b"{[":
+                    # JSON on several lines: one answer instead of a stream.
+                    self.streamed = False
+                    self._body += data
+                    return None
                 self._fail_event(content, str(exc))
                 break
             except Exception as exc:  # the class may be a plugin, and its mistake is not the server's
@@ -156,14 +171,17 @@ class ResponseParser:
                 break
             if event.usage is not None:
                 self.usage = event.usage if self.usage is None else merge_usage(self.usage, event.usage)
+            elif not event.deltas and not event.done and event.error is None and (error := find_error(content)):
+                self._fail(FailureCause.SERVER, error)
             if event.done:
                 self._done = True
+                if isinstance(self._splitter, JSONLines) and len(self.times) == 1:
+                    # One line with all of the answer is no stream; after a line of output the last is empty.
+                    self._one_line = any(delta.answer or delta.reasoning or delta.tools for delta in event.deltas)
             if event.error is not None:
                 self._fail(FailureCause.SERVER, event.error)
             elif type(content) is ErrorEvent:
                 self._fail(FailureCause.SERVER, find_error(content) or error_body_message(content))
-            elif not event.deltas and not event.done and (error := find_error(content)) is not None:
-                self._fail(FailureCause.SERVER, error)
 
         # A body without events is kept: it may be no stream at all.
         if events:
@@ -183,6 +201,9 @@ class ResponseParser:
         """Return how the request failed, or None. Call it when the exchange is over, by `failure` if it failed."""
         if not self.streamed or not (self._done or self._finishes):
             self._read_unstreamed(failure)
+        elif self._one_line:
+            self.streamed = False
+            self.first = self.first_answer = self.last = None
         self.usage = storable_usage(self.usage)
         if self._tokens and not -MAX_COUNT <= min(self._tokens) <= max(self._tokens) <= MAX_COUNT:
             self._tokens = []
@@ -234,20 +255,20 @@ class ResponseParser:
 
     def tool_calls(self) -> list[dict[str, Any]] | None:
         """Return the tool calls of the first choice, pieces joined; None if there are none or text is not kept."""
-        calls: dict[int, ToolCall] = {}
-        latest = 0
-        for delta in self._deltas:
-            if delta.index == 0:
-                for call in delta.tools or ():
-                    index = call.index
-                    if index is None:
-                        # A call with a new id begins another one; a piece without an id goes on with the last.
-                        last = calls[latest] if calls else None
-                        begins = last is None or (call.id is not None and call.id != last.id)
-                        index = len(calls) if begins else latest
-                    calls[index] = _join(calls.get(index), call)
-                    latest = index
-        return [to_utf8_nested(msgspec.to_builtins(call)) for call in calls.values()] or None
+        calls: list[ToolCall] = []
+        latest: dict[int | None, int] = {}  # by index: the position of its call; by None: that of the last piece
+        for call in (call for delta in self._deltas if delta.index == 0 for call in delta.tools or ()):
+            # A new id begins another call, also under an index that gateways repeat; a piece without an index goes
+            # on with the last call.
+            position = latest.get(call.index)
+            known = None if position is None else calls[position]
+            if position is None or _begins_call(known, call):
+                position = len(calls)
+                calls.append(_join(None, call))
+            else:
+                calls[position] = _join(known, call)
+            latest[call.index] = latest[None] = position
+        return [to_utf8_nested(msgspec.to_builtins(call)) for call in calls] or None
 
     def logprobs(self) -> Logprobs | None:
         """Return the log-probabilities of the first choice; None if there are none or text is not kept."""
@@ -274,12 +295,12 @@ class ResponseParser:
                 has_answer = has_answer or not delta.reasoning or bool(delta.answer or delta.tools)
             if delta.summary:
                 self.summarized = True
-            if delta.finish is not None:
+            if delta.finish:
                 self._finishes.setdefault(delta.index, clean(delta.finish, MAX_LABEL))
-            if delta.error is not None or (delta.finish is not None and FAILED_FINISH.fullmatch(delta.finish)):
+            if delta.error is not None or (delta.finish and FAILED_FINISH.fullmatch(delta.finish)):
                 # The server gave up: what came before is not an answer.
-                reason = f"finish reason {clean(delta.finish, MAX_LABEL)}" if delta.finish is not None else ""
-                self._fail(FailureCause.SERVER, ": ".join(filter(None, (reason, delta.error))))
+                reason = f"finish reason {clean(delta.finish, MAX_LABEL)}" if delta.finish else ""
+                self._fail(FailureCause.SERVER, ": ".join(filter(None, (reason, delta.error or event.error))))
         if has_output:
             self._record_output(at, chars, has_answer)
             if event.usage is not None and event.usage.completion is not None:
@@ -310,19 +331,22 @@ class ResponseParser:
 
     def _fail_event(self, content: bytes, reason: str) -> None:
         """Fail for an event that the protocol cannot read: it may be an error in words."""
-        error = find_error(content) or plain_error(content)
+        error = find_error(content) or plain_error(content, self.streamed)
         if error is None and type(content) is ErrorEvent:
             error = error_body_message(content)
         if error is not None:
             self._fail(FailureCause.SERVER, error)
-        elif b"html" in self._content_type.lower():
+        elif b"html" in self._content_type.lower() or (not self.streamed and content.lstrip()[:1] not in b'{["'):
             self._fail(FailureCause.PROTOCOL, f"not an answer of this API: {self._describe(content)}")
         else:
             self._fail(FailureCause.PROTOCOL, reason)
 
-    def _keep(self, data: bytes) -> bool | None:
+    def _keep(self, data: bytes, at: int) -> bool | None:
         """Keep a piece of a body that is not streamed. Return True if nothing more is needed."""
         failed = self.status is not None and not 200 <= self.status < 300
+        if self._mislabelled and not failed and not self._body and _FIELD.match(data):
+            self.streamed = True  # a stream after all, whose Content-Type is wrong
+            return self.feed(data, at)
         if len(self._body) + len(data) <= (MAX_ERROR_BODY if failed else MAX_ANSWER):
             self._body += data
             return None
@@ -358,8 +382,14 @@ class ResponseParser:
     def _describe(self, body: bytes) -> str:
         """Return what a body that cannot be read is, as a message."""
         kind = clean(self._content_type.decode("latin-1"), MAX_LABEL) or "missing"
-        text = body[: 4 * _EXCERPT].decode("utf-8", "replace")
-        return f"Content-Type {kind}: {clean(' '.join(text.split()), _EXCERPT)}"
+        is_utf16 = body[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in body[:2]
+        text = body[: 4 * _EXCERPT].decode("utf-16" if is_utf16 else "utf-8", "replace")
+        if is_utf16:
+            kind = f"{kind}, in UTF-16"
+        elif body.startswith(_GZIP):
+            kind, text = f"{kind}, in gzip without Content-Encoding", ""
+        excerpt = clean(" ".join(text.split()), _EXCERPT)
+        return f"Content-Type {kind}: {excerpt}" if excerpt else f"Content-Type {kind}"
 
     def _splitter_stray(self) -> bytes:
         """Return the line that the splitter skipped as no field of an event; empty for splitters without such."""
@@ -369,7 +399,7 @@ class ResponseParser:
         try:
             event = self._parser.parse_response(bytes(self._body))
             self._add_event(event, 0)
-        except BadEventError as exc:
+        except (BadEventError, RecursionError) as exc:
             self._fail_event(bytes(self._body), str(exc))
             return
         except Exception as exc:  # as above
@@ -393,13 +423,25 @@ def _count_chars(tools: list[ToolCall]) -> int:
     return sum(len(function.name or "") + len(function.text) for function in functions)
 
 
+def _begins_call(known: ToolCall | None, piece: ToolCall) -> bool:
+    """Return True if a piece begins another call than `known`: it has a name, and an id or name of its own."""
+    name = piece.function.name if piece.function is not None else None
+    if known is None or not name:
+        return known is None
+    if piece.id and (known.id or piece.index is None):
+        return piece.id != known.id
+    return piece.index is None and known.function is not None and name != known.function.name
+
+
 def _join(known: ToolCall | None, piece: ToolCall) -> ToolCall:
     """Return a tool call with one more piece: arguments are joined, all other fields come once."""
     new = piece.function or ToolFunction()
+    kind = piece.type if isinstance(piece.type, str) else None
     if known is None:
         arguments = None if new.arguments is None else new.text
         function = None if piece.function is None else ToolFunction(new.name, arguments)
-        return ToolCall(piece.index, piece.id, piece.type, function)
+        index = piece.index if piece.index is None or abs(piece.index) <= MAX_COUNT else None
+        return ToolCall(index, piece.id, kind or "function", function)
     old = known.function or ToolFunction()
     function = ToolFunction(new.name or old.name, old.text + new.text)
-    return ToolCall(known.index, piece.id or known.id, piece.type or known.type, function)
+    return ToolCall(known.index, piece.id or known.id, kind or known.type, function)

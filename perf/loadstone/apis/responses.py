@@ -174,6 +174,11 @@ def _summary_delta(event: _Event) -> Event:
     return Event([Delta(reasoning=_delta_text(event), output=True, summary=True)])
 
 
+def _audio_delta(event: _Event) -> Event:
+    """Return the event of a piece of sound: output without text."""
+    return Event([Delta(output=True)]) if isinstance(event.delta, str) and event.delta else Event()
+
+
 def _item_added(event: _Event) -> Event:
     item = event.item
     if item is None or item.type != "function_call":
@@ -198,12 +203,18 @@ _EVENTS: dict[str, Callable[[_Event], Event]] = {
     "response.refusal.delta": _answer_delta,
     "response.reasoning_text.delta": _reasoning_delta,
     "response.reasoning_summary_text.delta": _summary_delta,
+    "response.reasoning.delta": _reasoning_delta,
+    "response.reasoning_summary.delta": _summary_delta,
+    "response.output_audio.delta": _audio_delta,
+    "response.audio.delta": _audio_delta,
+    "response.output_audio_transcript.delta": _answer_delta,
     "response.function_call_arguments.delta": lambda event: Event(
         [function_call_delta(event.output_index or 0, None, None, _delta_text(event))]
     ),
     "response.output_item.added": _item_added,
     "response.completed": _completed,
     "response.incomplete": _completed,
+    "response.cancelled": _completed,
     "response.failed": _failed,
     "error": lambda event: Event(error=error_message(event.message or event.error), done=True),
 }

@@ -20,7 +20,7 @@ MAX_ERROR_BODY = 65_536
 # Finish reasons that mean that the server gave up: vLLM's and SGLang's `abort`, OpenRouter's and Mistral's `error`, the
 # `failed` of responses, Zhipu's `network_error`, DeepSeek's `insufficient_system_resource`.
 FAILED_FINISH = re.compile(
-    r"abort\w*|\w*error\w*|fail\w*|cancell?ed|insufficient_system_resource|timeout", re.IGNORECASE
+    r"abort\w*|\w*error\w*|fail\w*|cancell?ed|incomplete|insufficient_system_resource|timeout", re.IGNORECASE
 )
 # Fields that hold an error, whatever else an object has.
 _ERROR_FIELDS = ("error", "errors", "error_message", "error_msg", "exception")
@@ -31,8 +31,12 @@ _MESSAGE_FIELDS = (
 )
 # Values of `object`, `type` or `status` that mark an error.
 _ERROR_MARKS = ("error", "failed", "failure")
+# Values of `code` beside a message that is no error; None: there is none.
+_GOOD_CODES = (None, 0, 200, "0", "200", "", "ok", "OK", "success")
 # What the bytes of an event with an error contain, if they are JSON.
-_SUSPECT = re.compile(rb'"(?:error\w*|detail|message|exception|base_resp|success)"\s*:')
+_SUSPECT = re.compile(rb'"(?:error\w*|detail|message|msg|exception|base_resp|success|status)"\s*:')
+# An event of several words that is no torn piece of JSON.
+_SENTENCE = re.compile(r"\[?[A-Za-z][^{}\"\x00-\x08]*\s[^{}\"\x00-\x08]+")
 # The beginning of an error in plain text, as in `[ERROR] out of memory` or `Error: worker lost`.
 _PLAIN = re.compile(
     r"[^\w\"{]{0,3}(?:\w+ ){0,3}(?:\w*error|\w*exception|traceback|fatal|failed|failure)\b", re.IGNORECASE
@@ -72,10 +76,13 @@ def find_error(data: bytes) -> str | None:
     return error_message(next((value[name] for name in _ERROR_FIELDS if _is_message(value.get(name))), value))
 
 
-def plain_error(data: bytes) -> str | None:
-    """Return the text of an event that is not JSON but says that it is an error, else None."""
+def plain_error(data: bytes, in_stream: bool) -> str | None:
+    """Return the text of an event that is not JSON but says that it is an error, else None.
+
+    in_stream: whether it came as an event, where any sentence is one.
+    """
     text = data.decode("utf-8", "replace").strip()
-    return clean(text, MAX_ERROR_MESSAGE) if _PLAIN.match(text) else None
+    return clean(text, MAX_ERROR_MESSAGE) if _PLAIN.match(text) or (in_stream and _SENTENCE.fullmatch(text)) else None
 
 
 def _is_error(value: dict[str, Any]) -> bool:
@@ -88,7 +95,11 @@ def _is_error(value: dict[str, Any]) -> bool:
     base = value.get("base_resp")
     if isinstance(base, dict) and base.get("status_code"):
         return True
-    return bool(value.get("detail")) or (isinstance(value.get("message"), str) and "code" in value)
+    if value.get("detail"):
+        return True
+    # `{"code": 0, "message": "ok"}` is none, and a message alone is one.
+    told = any(isinstance(value.get(name), str) and value[name] for name in ("message", "msg"))
+    return told and (len(value) == 1 or value.get("code") not in _GOOD_CODES)
 
 
 def _is_message(value: Any) -> bool:

@@ -13,6 +13,7 @@ from loadstone.config.redact import HEADER_NAME, HEADER_VALUE, hide_header
 from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.records import Prompt, messages, next_prompt
 from loadstone.schedule.plan import Plan
+from loadstone.text import encode_json
 from loadstone.transport import Headers, Request
 
 
@@ -90,7 +91,7 @@ class PreparedRequests:
         output_len = body.get("max_completion_tokens") or body.get("max_tokens") or prompt.output_len
         return PreparedRequest(
             prompt=prompt,
-            request=Request("POST", self._path, shared, msgspec.json.encode(body), own),
+            request=Request("POST", self._path, shared, encode_json(body), own),
             streamed=self._api.streams and bool(body.get("stream", settings.stream)),
             output_len=output_len if isinstance(output_len, int) else settings.output_len,
             model=settings.model if len(self._settings) > 1 else None,
