@@ -106,7 +106,7 @@ SERVER_AND_LOAD = """
 --experiment-folder-name --experiment-base-dir --profile-export-prefix | AIPerf, genai-bench | -o |
 --no-timestamp | EvalScope | -o | its folder gets no time in its name
 --tag --name --run-name --experiment-name --alias -l | SGLang, EvalScope, vLLM, GuideLLM | --label |
---metadata --wandb-tag --mlflow-tag | vLLM, llmperf, AIPerf | --label | run.json has all settings
+--wandb-tag --mlflow-tag | AIPerf | --metadata | NAME=VALUE
 --scenario --config-file ~ --scenario-file --workload-file | GuideLLM, AIPerf, EvalScope, genai-bench, inference-perf
  | --config | a TOML file
 --visualizer --wandb-project --wandb-args --wandb-api-key --swanlab-api-key --mlflow-tracking-uri --otel-url | AIPerf,

@@ -58,7 +58,8 @@ def of_run(summary: Summary) -> Suite:
     cases += _error_rate(summary)
     label = summary.run.config.label
     name = f"loadstone check {label}" if label else "loadstone check"
-    return Suite(name, cases, _figures(summary), summary.run.began, summary.duration)
+    metadata = {f"metadata.{name}": value for name, value in summary.run.config.metadata.items()}
+    return Suite(name, cases, metadata | _figures(summary), summary.run.began, summary.duration)
 
 
 def draw(suites: Sequence[Suite]) -> str:

@@ -131,8 +131,14 @@ def _run(summary: Summary) -> Table:
         ["no answer", _reasoning_only(summary)],
         ["not streamed", _not_streamed(summary)],
         ["tokens counted by", _counted_by(summary)],
+        ["metadata", metadata_line(summary)],
     ]
     return Table("Run", ["", ""], [row for row in rows if row[1]], kind="run")
+
+
+def metadata_line(summary: Summary) -> str:
+    """Return the names and values of --metadata; empty if there are none."""
+    return ", ".join(one_line(f"{name}={value}", 200) for name, value in summary.run.config.metadata.items())
 
 
 def _reasoning_only(summary: Summary) -> str:
