@@ -17,7 +17,7 @@ from loadstone.cli.flags import add_flags
 from loadstone.cli.parser import build_parser, parse
 from loadstone.config import flags, kinds, loading
 from loadstone.config.flags import settings_of
-from loadstone.config.output import METADATA, PERCENTILES
+from loadstone.config.output import METADATA, PERCENTILES, RAW
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 from loadstone.evals.settings import Eval
@@ -35,6 +35,7 @@ VALUES: dict[kinds.Kind, tuple[str, Any]] = {
     kinds.HEADER: ("X-A: b", {"X-A": "b"}),
     PERCENTILES: ("p75,50", [50.0, 75.0]),
     kinds.OBJECT: ('{"a": 1}', {"a": 1}),
+    RAW: ("7", 7),
     METADATA: ("gpu=H100", {"gpu": "H100"}),
 }
 

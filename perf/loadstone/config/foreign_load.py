@@ -267,7 +267,8 @@ WORKLOAD = """
  as 50,90,99
 --save-result --save-detailed --append-result --output-details --export-level --profile-export-level | vLLM, SGLang,
  AIPerf | -o | every run is saved with all records; `loadstone report --as vllm` writes vLLM's JSON
---sample-requests --print-requests --export-http-trace ~ --generated-texts --save-responses | SGLang, GuideLLM, AIPerf
+--export-http-trace ~ --export-raw-responses --save-raw --dump-raw | AIPerf | --export-raw |
+--sample-requests --print-requests ~ --generated-texts --save-responses | SGLang, GuideLLM, AIPerf
  | --save-text |
 --outputs --output-formats --export-outputs-json ~ --output-format --format | GuideLLM, AIPerf | --as |
 --csv --html --json ~ --markdown --full-history | Locust | --as | such as csv, html or json

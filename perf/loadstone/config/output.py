@@ -81,6 +81,17 @@ def _hide_metadata(metadata: dict[str, str]) -> dict[str, str]:
 METADATA = Kind("NAME=VALUE such as gpu=H100", _parse_metadata, "NAME=VALUE", lists=False)
 
 
+def _parse_raw(text: str) -> int | str:
+    if text in ("failed", "all"):
+        return text
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+RAW = Kind("failed, all or a number of requests", _parse_raw, "failed|N|all", lists=False, text=r"^(failed|all|\d+)$")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scraping:
     """What is read of the servers' own metrics."""
@@ -145,6 +156,17 @@ class Output:
         ),
     ] = 1.0
     save_bodies: Annotated[bool, Flag("save the request bodies in bodies.jsonl", vary=False)] = False
+    export_raw: Annotated[
+        int | str | None,
+        Flag(
+            "save responses as their bytes came in raw.jsonl, for a bug report: of failed requests and a few others"
+            " (failed, default), of failed ones and N others, or of all (docs/bug-reports.md)",
+            RAW,
+            least=0,
+            bare="failed",
+            vary=False,
+        ),
+    ] = None
     html: Annotated[bool, Flag("do not write report.html (2 MB)", vary=False)] = True
     output: Annotated[
         str | None, Flag("folder of the run (default: reports/TIME-LABEL)", short="-o", metavar="DIR", vary=False)

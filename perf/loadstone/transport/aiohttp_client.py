@@ -245,6 +245,7 @@ class _Tap(asyncio.Protocol):
         """Pass on the body until it is complete. What came with the head has the head's time. Raises what broke it."""
         self.exchange.first_byte = self._at
         self.exchange.status = response.status
+        self.exchange.garbage = None
         self.exchange.headers = list(response.raw_headers)
         self._response = response
         self._pass_on()
@@ -276,6 +277,7 @@ class _Tap(asyncio.Protocol):
         self._handler.data_received(data)
         self._pass_on()
         if self._response is None and self.exchange.status is None:
+            self.exchange.garbage = data  # unless it turns out to be the head of a response
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._handler.set_exception(_TooLarge(large_head_failure()))
