@@ -79,11 +79,13 @@ class ServerInfo(Struct, frozen=True):
     models: the models that it lists; None: it does not list any.
     software: its `Server` header.
     problem: why there is no list of models.
+    owner: who owns the first model by the list; servers put their own name there.
     """
 
     models: list[str] | None = None
     software: str | None = None
     problem: str | None = None
+    owner: str | None = None
 
 
 class HostInfo(Struct, frozen=True):

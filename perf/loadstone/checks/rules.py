@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from loadstone.checks import answers, client_lag, resources
 from loadstone.checks.finding import Finding, Rule, Severity, format_percent, grade, one_line
+from loadstone.config.refusals import advise
+from loadstone.records import FailureCause
 from loadstone.summary import COMPLETE, Doubt, EndReason, Status, Summary, Verdict
 
 # Advice by the reason of an early end.
@@ -89,7 +91,8 @@ def why_no_success(summary: Summary) -> str:
     """Return why nothing succeeded: the most frequent failure."""
     if summary.failures:
         kind, message, count = max(summary.failures, key=lambda failure: failure[2])
-        return f"{count} ended with {kind}: {one_line(message)}"
+        advice = advise(message) if kind == FailureCause.STATUS else None
+        return f"{count} ended with {kind}: {one_line(message)}" + (f"; {advice}" if advice else "")
     if summary.counts.cancelled:
         return "each was cancelled: give a lower --cancel-share or a later --cancel-after"
     return "none was sent and ended in time: give a longer --duration"
