@@ -24,6 +24,8 @@ _EARLY_ENDS: dict[EndReason, str] = {
 }
 # Successes below which no figure has an interval (stats).
 ENOUGH = 20
+# Fraction of requests that may fail without a doubt; --max-error-rate is the limit of a valid run.
+ERRORS = 0.01
 # Relative change over the steady window from which a drift matters.
 DRIFT = 0.1
 # Relative change of a mean by the warm-up from which it matters.
@@ -72,8 +74,25 @@ def _success(summary: Summary) -> Iterator[Finding]:
         yield Finding("no success", "invalid", measured, "1", why_no_success(summary))
         return
     rate = counts.failed / counts.completed
-    advice = "latencies are those of the survivors only; find out why the others failed"
-    yield Finding("error rate", grade(rate, 0.01, math.inf), f"{rate:.1%}", "1%", advice)
+    allowed = summary.run.config.max_error_rate
+    advice = f"latencies are those of the survivors only; find out why the others failed: {why_no_success(summary)}"
+    severity = grade(rate, ERRORS, max(allowed, ERRORS))
+    limit = allowed if severity == "invalid" else ERRORS
+    yield Finding("error rate", severity, f"{rate:.1%}", format_percent(limit), advice if severity else "")
+
+
+def _saturated(summary: Summary) -> Iterator[Finding]:
+    """Check that the server carried the load of an open loop."""
+    offered, carried = summary.checks.get("offered_rate"), summary.checks.get("carried_rate")
+    if not _is_open_loop(summary) or offered is None or carried is None:
+        return
+    lower = max(carried, 0.0) * 0.9
+    advice = (
+        "requests came faster than the server answers them, so their number in flight and all latencies grew as long"
+        f" as the run lasted, and show its length and not the server: offer less, --rate {lower:.2g} say"
+    )
+    measured = f"{offered:.3g} requests/s came, the server carried {carried:.3g}/s"
+    yield Finding("saturated", "suspect", measured, "the load is carried", advice)
 
 
 def _resent(summary: Summary) -> Iterator[Finding]:
@@ -170,7 +189,9 @@ def _rate(summary: Summary) -> Iterator[Finding]:
         return
     severity = grade(-ratio, -0.95, math.inf)
     advice = "fewer requests left than planned: raise -c if it caps the rate, or use another client"
-    measured, limit = (f"{rate * ratio:.4g}/s sent", f"{rate:.4g}/s asked") if rate else (f"{ratio:.0%} of it", "95%")
+    measured, limit = (
+        (f"{rate * ratio:.4g}/s while sending", f"{rate:.4g}/s asked") if rate else (f"{ratio:.0%} of it", "95%")
+    )
     yield Finding("request rate", severity, measured, limit, advice)
 
 
@@ -196,7 +217,7 @@ def _concurrency(summary: Summary) -> Iterator[Finding]:
 def _little(summary: Summary) -> Iterator[Finding]:
     """Check Little's law: rate times latency is the concurrency of a steady run."""
     ratio = summary.checks.get("little")
-    if ratio is not None and summary.counts.succeeded >= 100:
+    if ratio is not None and summary.counts.succeeded >= 100 and not _is_saturated(summary):
         severity: Severity | None = None if 0.8 <= ratio <= 1.25 else "suspect"
         advice = "rate x time in flight does not give the number in flight: the run was not steady; run longer"
         yield Finding("Little's law", severity, f"ratio {ratio:.2f}", "0.8 to 1.25", advice)
@@ -207,7 +228,7 @@ def _warmup(summary: Summary) -> Iterator[Finding]:
 
     The cut is that of the figure which takes longest to settle.
     """
-    if _unsteady(summary):
+    if _unsteady(summary) or _is_saturated(summary):
         return
     checks = summary.checks
     cuts = {name: cut for name in _FIGURES if (cut := checks.get(f"warmup_{name}")) is not None}
@@ -232,7 +253,7 @@ def _drift(summary: Summary) -> Iterator[Finding]:
 
     A change counts by the end of its interval that is nearer to 0. What a warm-up explains has been left out.
     """
-    if _unsteady(summary):
+    if _unsteady(summary) or _is_saturated(summary):
         return
     checks = summary.checks
     changes = {}
@@ -273,7 +294,7 @@ def _other_traffic(summary: Summary) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _resent, _end, _missing, *resources.RULES, _cut_off, *client_lag.RULES,
+    _success, _saturated, _resent, _end, _missing, *resources.RULES, _cut_off, *client_lag.RULES,
     _rate, _concurrency, _little, _warmup, _drift, _sample, *answers.RULES, _other_traffic,
 )  # fmt: skip
 
@@ -281,6 +302,11 @@ RULES: tuple[Rule, ...] = (
 def _is_open_loop(summary: Summary) -> bool:
     """Return True if requests leave at planned times, whatever the server does."""
     return bool(summary.run.config.rate) or summary.run.schedule.loop == "open"
+
+
+def _is_saturated(summary: Summary) -> bool:
+    """Return True if the server did not carry the load: what else was not steady follows from it."""
+    return _is_open_loop(summary) and summary.checks.get("carried_rate") is not None
 
 
 def _unsteady(summary: Summary) -> bool:

@@ -167,7 +167,7 @@ def _finish(sweep_run: SweepRun, ended: str, sweep_plan: SweepPlan, render: Rend
 
 def failed_points(sweep: Sweep) -> list[str]:
     """Return the names of points without a run, without a success, or above the allowed error rate."""
-    max_error_rate = float(sweep.grid.config.get("max_error_rate") or 0.0)
+    max_error_rate = float(sweep.grid.config.get("max_error_rate", Config().max_error_rate))
 
     def failed(summary: Summary) -> bool:
         counts = summary.counts

@@ -148,13 +148,13 @@ class Output:
     max_error_rate: Annotated[
         float,
         Flag(
-            "exit with status 1 if a larger fraction of requests fails (default: 1)",
+            "largest fraction of failed requests: above it a run is invalid and the exit status is 1 (default: 0.1)",
             kinds.FRACTION,
             least=0,
             most=1,
             vary=False,
         ),
-    ] = 1.0
+    ] = 0.1
     save_bodies: Annotated[bool, Flag("save the request bodies in bodies.jsonl", vary=False)] = False
     export_raw: Annotated[
         int | str | None,

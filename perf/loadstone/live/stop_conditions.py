@@ -15,7 +15,7 @@ from loadstone.summary import EndReason
 from loadstone.units import NS_PER_S
 
 # Seconds between two observations of the requests in flight.
-CHECK_EVERY = 1.0
+CHECK_EVERY = 0.2
 Stop = Callable[[EndReason, float], None]
 
 

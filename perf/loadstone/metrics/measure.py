@@ -51,7 +51,7 @@ def measure_columns(columns: Columns, run: RunInfo) -> Summary:
         sources=columns.token_source,
         steady=steady,
         client=dict(run.client),
-        checks=diagnostics.figures(columns, steady),
+        checks=diagnostics.figures(columns, steady, run),
         groups={
             kind: [_window(part, columns, slos, more, GROUPED) for part in parts]
             for kind, parts in (groups.split(columns, run, span) if span else {}).items()

@@ -1,7 +1,8 @@
 """Detect over-saturation of an open loop: the server falls behind for good, as concurrency and TTFT both show.
 
-Pure: the caller reports the state about once a second and asks for the verdict. Random arrivals near capacity pile up
-by chance, so a rise counts only if it is large against the fluctuation of as many requests.
+Pure: the caller reports the state a few times a second and asks for the verdict. Random arrivals near capacity pile up
+by chance, so a rise counts only if it is large against the fluctuation of as many requests. `judge_run` looks at the
+requests of a run that has ended.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean, median
 
+import numpy as np
 from msgspec import Struct
 
 from loadstone.stats.distributions import NORMAL
+from loadstone.units import Array
 
-# Least seconds between two rows.
-STEP = 0.9
-# Rows kept at least: some 17 minutes.
+# Least seconds between two rows at first. Whenever there are 2 * ROWS of them, every second one is dropped.
+STEP = 0.18
 ROWS = 1024
 # Equal parts of a window: independent enough for their increments to tell the size of chance.
 BLOCKS = 16
 WINDOWS = tuple(BLOCKS * parts for parts in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64))
-SHORTEST = 30.0
+# Seconds of a rise at least, while the run goes on and after its end.
+SHORTEST = 8.0
+SHORTEST_ENDED = 2.0
 # Standard errors. In simulations of 10 minutes at 95 % of capacity, chance reaches 4 in one run of hundreds.
 SIGNIFICANT = 4.5
 # Seconds that the time in the server must rise a second, beyond chance: a load 2 % above capacity.
@@ -36,8 +40,10 @@ SETTLED = 1.5
 LASTING = 0.6
 # Fraction of the rise that is in the wait for the first output: the rest is longer answers, or larger batches.
 WAITING = 0.05
-# Observations in a row that must agree.
-MIN_AGREEING = 3
+# Seconds for which observations in a row must agree.
+AGREEING = 2.0
+# Instants at which a run that has ended is looked at.
+STEPS = 384
 
 
 class Saturation(Struct, frozen=True):
@@ -75,13 +81,15 @@ class _Row(Struct, frozen=True):
 
 
 class SaturationDetector:
-    """Add every TTFT with `add_ttft`, call `observe` about once a second, then ask for the `verdict`."""
+    """Add every TTFT with `add_ttft`, call `observe` a few times a second, then ask for the `verdict`."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: float = STEP) -> None:
+        """step: least seconds between two rows at first."""
         self._rows: list[_Row] = []
         self._ttfts: list[float] = []
         self._begun: float | None = None
-        self._agreed = 0
+        self._step = step
+        self._since: float | None = None
         self._found: Saturation | None = None
 
     def add_ttft(self, ttft: float) -> None:
@@ -96,14 +104,24 @@ class SaturationDetector:
         in_flight: includes requests that wait for a slot.
         """
         rows = self._rows
-        if rows and at - rows[-1].at < STEP:
+        if rows and at - rows[-1].at < self._step:
             return
         rows.append(self._row(at, sent, in_flight))
         if len(rows) > 2 * ROWS:
-            del rows[:-ROWS]
-        found = next(filter(None, (_judge(rows, size) for size in WINDOWS if size < len(rows))), None)
-        self._agreed = self._agreed + 1 if found else 0
-        self._found = found if self._agreed >= MIN_AGREEING else None
+            del rows[-2::-2]
+            self._step *= 2
+        found = self.judge(SHORTEST)
+        if found is None:
+            self._since = None
+        elif self._since is None:
+            self._since = at
+        self._found = found if self._since is not None and at - self._since >= AGREEING else None
+
+    def judge(self, shortest: float) -> Saturation | None:
+        """Return the evidence of the shortest window, of `shortest` s or more, in which the server falls behind."""
+        rows = self._rows
+        found = (_judge(rows, size, shortest) for size in WINDOWS if size < len(rows))
+        return next(filter(None, found), None)
 
     def verdict(self) -> Saturation | None:
         """Return the evidence of saturation; None while the server keeps up, or chance could explain the rise."""
@@ -126,12 +144,39 @@ class SaturationDetector:
         return before.at + (after.at - before.at) * (count - before.sent) / (after.sent - before.sent)
 
 
-def _judge(rows: Sequence[_Row], size: int) -> Saturation | None:
+def judge_run(scheduled: Array, first: Array, end: Array) -> Saturation | None:
+    """Return the evidence that the server fell behind by the end of a run whose requests came at planned times.
+
+    scheduled: when each request was due, first: its first output (NaN: none), end: its end; seconds.
+    """
+    if len(scheduled) < BLOCKS:
+        return None
+    begin, stop = float(scheduled.min()), float(scheduled.max())
+    if stop - begin < SHORTEST_ENDED:
+        return None
+    detector = SaturationDetector(step=0.0)
+    came = np.sort(scheduled)
+    ended = np.sort(end)
+    at_output = np.where(np.isnan(first), end, first)
+    order = np.argsort(at_output)
+    outputs, waits = at_output[order], (at_output - scheduled)[order].tolist()
+    seen = 0
+    for at in np.linspace(begin, stop, STEPS).tolist():
+        until = int(np.searchsorted(outputs, at, "right"))
+        for wait in waits[seen:until]:
+            detector.add_ttft(wait)
+        seen = until
+        sent = int(np.searchsorted(came, at, "right"))
+        detector.observe(at, sent, sent - int(np.searchsorted(ended, at, "right")))
+    return detector.judge(SHORTEST_ENDED)
+
+
+def _judge(rows: Sequence[_Row], size: int, shortest: float) -> Saturation | None:
     """Check the last `size` rows, a multiple of BLOCKS, for saturation."""
     window = rows[-size - 1 :]
     first, last = window[0], window[-1]
     seconds, sent = last.at - first.at, last.sent - first.sent
-    if seconds < SHORTEST or not sent or not first.settled:
+    if seconds < shortest or not sent or not first.settled:
         return None
     rate = sent / seconds
     rise = (last.age - first.age) * rate - DRIFT * sent
