@@ -32,6 +32,12 @@ DRIFT = 0.1
 WARMUP = 0.02
 # Fraction of the completed requests: a race between a request and the end of an idle connection is rare.
 RESENT = 0.01
+# Fraction of the input that the prefix cache held beyond what the prompts share: with long prompts, and with any.
+# Tokens that a chat template may have.
+SEEN, CACHED = 0.1, 0.5
+TEMPLATE = 150.0
+# Datasets that the seed makes.
+_GENERATED = ("random", "synthetic", "prefix_repetition", "generated-shared-prefix", "sonnet")
 # Requests of other clients, as fractions of ours: from there suspect, from there invalid.
 OTHERS = (0.01, 0.1)
 # APIs in which a server may count each text of a request as a request.
@@ -93,6 +99,25 @@ def _saturated(summary: Summary) -> Iterator[Finding]:
     )
     measured = f"{offered:.3g} requests/s came, the server carried {carried:.3g}/s"
     yield Finding("saturated", "suspect", measured, "the load is carried", advice)
+
+
+def _seen_before(summary: Summary) -> Iterator[Finding]:
+    """Check that the server had not seen the prompts before this run, by what its prefix cache held of them."""
+    cached, shareable = summary.cached_share, summary.run.shareable
+    if cached is None or shareable is None or "turn" in summary.groups:
+        return
+    more = cached - shareable
+    tokens = summary.metrics.get("input_tokens")
+    length = tokens.mean if tokens is not None else None
+    # A chat template is common to all prompts, and may be most of a short one.
+    template = CACHED if length is None else min(CACHED, max(SEEN, TEMPLATE / length))
+    generated = summary.run.config.dataset.partition(":")[0] in _GENERATED
+    advice = "TTFT and throughput are those of a warm cache: " + (
+        "give another --seed, which makes new prompts" if generated else "send prompts that are new to this server"
+    )
+    advice += ", or empty its prefix cache (restart it, or vLLM's POST /reset_prefix_cache)"
+    measured = f"{cached:.1%} of the input was cached, the prompts share {shareable:.1%} among themselves"
+    yield Finding("prompts seen before", grade(more, template, math.inf), measured, f"{template:.0%} more", advice)
 
 
 def _resent(summary: Summary) -> Iterator[Finding]:
@@ -294,7 +319,7 @@ def _other_traffic(summary: Summary) -> Iterator[Finding]:
 
 
 RULES: tuple[Rule, ...] = (
-    _success, _saturated, _resent, _end, _missing, *resources.RULES, _cut_off, *client_lag.RULES,
+    _success, _saturated, _seen_before, _resent, _end, _missing, *resources.RULES, _cut_off, *client_lag.RULES,
     _rate, _concurrency, _little, _warmup, _drift, _sample, *answers.RULES, _other_traffic,
 )  # fmt: skip
 

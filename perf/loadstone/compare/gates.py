@@ -17,6 +17,9 @@ from loadstone.metrics import slo
 from loadstone.metrics.slo import Outcome
 from loadstone.report.page import Section, Table
 
+# Metrics that the prefix cache does not change.
+_NOT_CACHED = ("error_rate", "input_tokens", "output_tokens", "packets")
+
 
 class GateResult(Struct, frozen=True):
     """A gate applied to one new side.
@@ -35,7 +38,11 @@ class GateResult(Struct, frozen=True):
 def judge(gates: Sequence[Objective], against: Sequence[SideComparison]) -> list[GateResult]:
     """Apply each gate to each new side."""
     return [
-        _apply(gate, side.name, {figure.name: figure for figure in side.figures}) for side in against for gate in gates
+        _refuse(gate, side)
+        if gate.relative and side.verdict == "incomparable" and gate.metric not in _NOT_CACHED
+        else _apply(gate, side.name, {figure.name: figure for figure in side.figures})
+        for side in against
+        for gate in gates
     ]
 
 
@@ -59,6 +66,11 @@ def missed_sentence(results: Sequence[GateResult]) -> str:
 def figure_name(gate: Objective) -> str:
     """Return the name of the figure that a gate is on: that of a metric alone is its mean."""
     return gate.name if gate.figure or METRICS[gate.metric][0] in WHOLE else f"{gate.metric}.mean"
+
+
+def _refuse(gate: Objective, side: SideComparison) -> GateResult:
+    """Return a gate on a change as missed: the prefix cache explains the change."""
+    return GateResult(gate.text, side.name, "missed", f"{figure_name(gate)} cannot be judged: {side.caveats[0]}")
 
 
 def _apply(gate: Objective, side: str, figures: Mapping[str, Figure]) -> GateResult:

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from loadstone import results
-from loadstone.compare import difference, estimate, settings
+from loadstone.compare import caveats, difference, estimate, settings
 from loadstone.compare.difference import Estimate
 from loadstone.compare.estimate import RunFigures, WindowName
 from loadstone.compare.repeats import PLANNED_ENDS
@@ -119,12 +119,19 @@ def compare_sides(sides: Sequence[SideRuns], margin: float = MARGIN, window: Win
     """Compare the first side with each of the others. `margin`: fraction of base within which figures are the same."""
     base, *others = sides
     summaries = [[run.summary for run in side.runs] for side in sides]
+    healths = [Side(side.name, [settings.health(str(run.path), run.summary) for run in side.runs]) for side in sides]
+    differing = settings.differing_settings(summaries)
+    same_prompts = settings.same_digest(summaries, "bodies")
+    against = judge_sides(base.estimates, {side.name: side.estimates for side in others}, margin)
     return Comparison(
         margin=margin,
         window=window,
-        sides=[Side(side.name, [settings.health(str(run.path), run.summary) for run in side.runs]) for side in sides],
-        settings=settings.differing_settings(summaries),
-        same_prompts=settings.same_digest(summaries, "bodies"),
+        sides=healths,
+        settings=differing,
+        same_prompts=same_prompts,
         same_schedule=settings.same_digest(summaries, "schedule"),
-        against=judge_sides(base.estimates, {side.name: side.estimates for side in others}, margin),
+        against=[
+            caveats.add(compared, healths[0], new, differing, same_prompts)
+            for compared, new in zip(against, healths[1:], strict=True)
+        ],
     )

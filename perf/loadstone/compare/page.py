@@ -27,13 +27,15 @@ _RATES = {
     "error_rate": "error rate",
     "attainment": "SLOs met",
 }
-_TONES: dict[str, Tone] = {"better": "good", "same": "good", "worse": "bad", "mixed": "doubt", "inconclusive": "doubt"}
+_TONES: dict[str, Tone] = {"better": "good", "same": "good", "worse": "bad", "mixed": "doubt", "inconclusive": "doubt",
+                           "incomparable": "doubt"}  # fmt: skip
 _WORDS = {
     "better": "better than",
     "worse": "worse than",
     "mixed": "better in some figures and worse in others than",
     "same": "the same as",
     "inconclusive": "not distinguishable from",
+    "incomparable": "not comparable with",
 }
 # Metrics that usually equal another one: they are shown only where they differ from it.
 _TWINS = {"ttfat": "ttft", "packet_time": "tpot", "itl": "gap", "ttft_scheduled": "ttft"}
@@ -78,9 +80,12 @@ def label(name: str) -> str:
 def _lead(comparison: Comparison, judged: Sequence[GateResult]) -> Prose:
     missed = gates.missed_sentence(judged)
     texts = [missed] if missed else []
-    texts += [_summary(against, comparison) for against in comparison.against]
+    for against in comparison.against:
+        texts += [*against.caveats, _summary(against, comparison)]
     verdicts = [against.verdict for against in comparison.against]
-    tone = _TONES[min(verdicts, key=("worse", "mixed", "inconclusive", "better", "same").index)]
+    tone = _TONES[min(verdicts, key=("worse", "mixed", "incomparable", "inconclusive", "better", "same").index)]
+    if tone == "good" and any(against.caveats for against in comparison.against):
+        tone = "doubt"
     return Prose(" ".join(texts), "bad" if missed else tone)
 
 
@@ -141,6 +146,7 @@ def _circumstances(comparison: Comparison) -> Iterator[Block]:
             run.status,
             f"{run.succeeded:,}",
             f"{run.failed:,}",
+            _format(run.cached_share, "{:.1%}"),
             _format(run.cpu_share, "{:.0%}"),
             number(run.loop_lag_p99, "s"),
             number(run.send_lag_p99, "s"),
@@ -149,7 +155,17 @@ def _circumstances(comparison: Comparison) -> Iterator[Block]:
         for side in comparison.sides
         for run in side.runs
     ]
-    columns = ["run", "check", "succeeded", "failed", "client CPU", "loop lag p99, ms", "send lag p99, ms", "doubts"]
+    columns = [
+        "run",
+        "check",
+        "succeeded",
+        "failed",
+        "cached input",
+        "client CPU",
+        "loop lag p99, ms",
+        "send lag p99, ms",
+        "doubts",
+    ]
     yield Table("Runs", columns, rows)
 
 

@@ -73,12 +73,15 @@ class Figure(Struct, frozen=True, kw_only=True):
 class SideComparison(Struct, frozen=True):
     """One new side compared with base.
 
-    verdict: on the headline families; `mixed` if some figures are better and others worse
+    verdict: on the headline families; `mixed` if some figures are better and others worse, `incomparable` if the prefix
+        cache held clearly more of one side's input than of the other's
+    caveats: sentences on what else differs, the most important first
     """
 
     name: str
-    verdict: Literal["better", "worse", "mixed", "same", "inconclusive"]
+    verdict: Literal["better", "worse", "mixed", "same", "inconclusive", "incomparable"]
     figures: list[Figure]
+    caveats: list[str] = []
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -87,6 +90,7 @@ class Health(Struct, frozen=True, kw_only=True):
     run: str
     status: str
     doubts: list[str]
+    cached_share: float | None
     succeeded: int
     failed: int
     cpu_share: float | None

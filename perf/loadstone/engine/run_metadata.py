@@ -13,6 +13,7 @@ import msgspec
 
 from loadstone.config import secrets
 from loadstone.config.schema import Config
+from loadstone.dataset.sharing import shared_fraction
 from loadstone.engine.prepare import PreparedRun
 from loadstone.host import machine
 from loadstone.host.ceiling import load_ceiling
@@ -74,4 +75,5 @@ def describe_run(prepared: PreparedRun, digest: Digest) -> RunInfo:
         ),
         versions=versions,
         digest=digest,
+        shareable=None if plan.load.skip else shared_fraction(prepared.requests.all_prompts(), plan.total),
     )
