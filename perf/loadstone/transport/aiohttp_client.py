@@ -230,6 +230,7 @@ class _Tap(asyncio.Protocol):
         self._response: aiohttp.ClientResponse | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._head_size = 0
+        self._has_head = False
         self._outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
     def attach(self, connection: Connection) -> None:
@@ -276,7 +277,9 @@ class _Tap(asyncio.Protocol):
         self.answered = True
         self._handler.data_received(data)
         self._pass_on()
-        if self._response is None and self.exchange.status is None:
+        # aiohttp has queued the head once it is whole; `follow` comes later, perhaps after further reads.
+        self._has_head = self._has_head or len(self._handler) > 0
+        if not self._has_head:
             self.exchange.garbage = data  # unless it turns out to be the head of a response
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
