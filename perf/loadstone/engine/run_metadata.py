@@ -29,7 +29,10 @@ _LIBRARIES = ("aiohttp", "httptools", "msgspec", "numpy", "uvloop")
 
 def now() -> str:
     """Return the wall-clock time, ISO 8601 with the offset from UTC."""
-    return datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
+    now = datetime.datetime.now(datetime.UTC)
+    with contextlib.suppress(OSError, ValueError, OverflowError):  # a TZ that means nothing
+        now = now.astimezone()
+    return now.isoformat(timespec="milliseconds")
 
 
 def describe_run(prepared: PreparedRun, digest: Digest) -> RunInfo:
