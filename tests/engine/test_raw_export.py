@@ -267,3 +267,15 @@ def wait_until_open(port: int) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("the program did not start")
+
+
+@pytest.mark.parametrize(
+    ("records", "raw"),
+    [
+        ("run/records.jsonl", "run/raw.jsonl"),
+        ("run/records.12.jsonl", "run/raw.12.jsonl"),
+        ("spool/5f2a.0.jsonl", "spool/5f2a.0.raw.jsonl"),
+    ],
+)
+def test_the_file_is_beside_the_records_of_its_process(records: str, raw: str) -> None:
+    assert run_folder.raw_path(Path(records)) == Path(raw)
