@@ -155,6 +155,13 @@ async def _run(
     )
     folder.write_json(run_folder.RUN, ended)
     folder.merge()
+    if config.export_raw is not None:
+        folder.merge(run_folder.RAW)
+        raw = folder.path / run_folder.RAW
+        if left_out := sum(result.raw_left_out for result in end.results):
+            notice(f"{raw} has no room for {left_out:,} more requests: it is limited to {run_folder.MAX_RAW >> 20} MiB")
+        if error := next((result.raw_error for result in end.results if result.raw_error), None):
+            notice(f"cannot write all of {raw}: {error}")
 
 
 def write_plan(prepared: PreparedRun, folder: run_folder.RunFolder, secrets: list[str]) -> Digest:

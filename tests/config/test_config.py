@@ -17,6 +17,7 @@ from loadstone.config.redact import HIDDEN
 from loadstone.config.schema import Config, from_mapping
 from loadstone.config.stages import Stage
 from loadstone.engine import requests as jobs
+from loadstone.engine.prepare import create_endpoints, find_api
 from loadstone.errors import UsageError
 from loadstone.records import Prompt
 from loadstone.schedule.plan import DatasetShape, Load, make_plan
@@ -335,6 +336,9 @@ def test_seconds_refuses(text: str) -> None:
         ("https://h/openai?api-version=1", Target("h", 443, secure=True), "/openai?api-version=1"),
         ("http://h/a b/é", Target("h", 80), "/a%20b/%C3%A9"),
         ("http://h/a%20b", Target("h", 80), "/a%20b"),
+        ("http://bücher.example/v1", Target("xn--bcher-kva.example", 80), "/v1"),
+        ("http://模型.example:8000", Target("xn--xgs754b.example", 8000), ""),
+        ("http://my_host.example.", Target("my_host.example.", 80), ""),
         ("unix:/run/llm.sock", Target("localhost", 0, unix="/run/llm.sock"), ""),
         ("unix:///run/llm.sock", Target("localhost", 0, unix="/run/llm.sock"), ""),
         ("http+unix://%2Frun%2Fllm.sock", Target("localhost", 0, unix="/run/llm.sock"), ""),
@@ -350,7 +354,7 @@ def test_locate(url: str, target: Target, path: str) -> None:
     [
         "", "localhost", "localhost:8000", "127.0.0.1:8000", "ftp://h", "http://", "http:///v1", "http://h:port",
         "http://h:0", "http://h:70000", "http://[::1", "http://a b/", "unix:", "unix:/", "unix:relative.sock",
-        "http+unix:///v1",
+        "http+unix:///v1", "http://a..b/", "http://.a/", f"http://{'a' * 64}/", "http://h\ufdd0/",
     ],
 )  # fmt: skip
 def test_locate_refuses(url: str) -> None:
@@ -488,3 +492,19 @@ def test_jobs() -> None:
 def test_text_that_is_not_utf_8_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=f"^--{name} is not UTF-8: type it anew$"):
         from_mapping({name: "a\udcff"})
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/score", "/score"),
+        ("score?a=b", "/score?a=b"),
+        ("a b/é", "/a%20b/%C3%A9"),
+        ("x\r\nX-Injected: 1", "/x%0D%0AX-Injected:%201"),
+        ("x HTTP/1.1", "/x%20HTTP/1.1"),
+    ],
+)
+def test_a_path_is_escaped_as_that_of_a_url(path: str, sent: str) -> None:
+    config = Config(url="http://127.0.0.1:1/base", path=path, clock="user").check()
+    (endpoint,) = create_endpoints(config, find_api(config))
+    assert endpoint.path == f"/base{sent}"

@@ -17,7 +17,7 @@ from loadstone.cli.flags import add_flags
 from loadstone.cli.parser import build_parser, parse
 from loadstone.config import flags, kinds, loading
 from loadstone.config.flags import settings_of
-from loadstone.config.output import PERCENTILES
+from loadstone.config.output import METADATA, PERCENTILES, RAW
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 from loadstone.evals.settings import Eval
@@ -33,9 +33,10 @@ VALUES: dict[kinds.Kind, tuple[str, Any]] = {
     kinds.COUNT_OR_TIME: ("10s", "10s"),
     kinds.WORKERS: ("2", 2),
     kinds.HEADER: ("X-A: b", {"X-A": "b"}),
-    kinds.PAIR: ("gpu=H100", {"gpu": "H100"}),
     PERCENTILES: ("p75,50", [50.0, 75.0]),
     kinds.OBJECT: ('{"a": 1}', {"a": 1}),
+    RAW: ("7", 7),
+    METADATA: ("gpu=H100", {"gpu": "H100"}),
 }
 
 
@@ -73,7 +74,7 @@ def test_a_flag_and_a_file_give_the_same_setting(name: str, tmp_path: Path) -> N
     written = json.dumps(value) if setting.type is bool else json.dumps(text)
     if setting.kind in (kinds.WHOLE, kinds.NUMBER):
         written = text
-    if setting.kind in (kinds.HEADER, kinds.OBJECT):
+    if setting.kind in (kinds.HEADER, kinds.OBJECT, METADATA):
         written = "{" + ", ".join(f"{key} = {json.dumps(item)}" for key, item in value.items()) + "}"
     file.write_text(f"{setting.name} = {written}\n")
     by_file = flags.from_mapping(Config, loading.merge_settings(Config, {"config": str(file)}), "run")

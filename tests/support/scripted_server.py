@@ -168,12 +168,14 @@ class Server:
         clock: Clock | None = None,
         *,
         address: str = "127.0.0.1",
+        port: int = 0,
         unix: Path | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._script = script
         self.clock = clock or ticking()
         self._address, self._unix, self._tls = address, unix, tls
+        self._requested_port = port
         self.peers: list[Peer] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -181,7 +183,9 @@ class Server:
         if self._unix is not None:
             self._server = await asyncio.start_unix_server(self._accept, self._unix, backlog=512)
             return self
-        self._server = await asyncio.start_server(self._accept, self._address, 0, ssl=self._tls, backlog=512)
+        self._server = await asyncio.start_server(
+            self._accept, self._address, self._requested_port, ssl=self._tls, backlog=512
+        )
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -167,3 +167,20 @@ async def test_an_error_body_without_limit_ends_with_what_was_needed(stack: Stac
         await transport.exchange(Request("GET", "/"), exchange)
         assert exchange.status == 500
         assert exchange.unterminated
+
+
+@driven
+async def test_a_large_body_that_comes_at_once_is_no_large_head(stack: Stack) -> None:
+    body = b"x" * (8 * common.MAX_HEAD)
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(response(body))
+
+    async with stack.talking(script) as (server, transport):
+        for _ in range(3):
+            exchange, taken = await ask(transport)
+            assert taken.size == len(body)
+            assert exchange.status == 200
+        assert server.connections == 1

@@ -17,7 +17,7 @@ Runs = Sequence[Summary]
 # Not shown: where results are written, and limits of the host that were not reached.
 SILENT = ("config.output", "config.label", "host.local_ports", "host.open_files")
 # Keys of run.json that are compared.
-SECTIONS = ("config", "models", "clock", "servers", "host", "versions")
+SECTIONS = ("metadata", "config", "models", "clock", "servers", "host", "versions")
 
 
 def differing_settings(sides: Sequence[Runs]) -> list[Setting]:
@@ -25,7 +25,7 @@ def differing_settings(sides: Sequence[Runs]) -> list[Setting]:
     flat = [
         [
             dict(leaf for section in SECTIONS for leaf in _leaves(section, content.get(section)))
-            for content in (msgspec.to_builtins(summary.run) for summary in runs)
+            for content in map(_content, runs)
         ]
         for runs in sides
     ]
@@ -38,6 +38,12 @@ def differing_settings(sides: Sequence[Runs]) -> list[Setting]:
         if name not in SILENT and (mixed or len({tuple(value) for value in values}) > 1):
             differing.append(Setting(name, values))
     return differing
+
+
+def _content(summary: Summary) -> dict[str, Any]:
+    """Return run.json with the metadata apart from the settings: it describes a run and changes nothing in it."""
+    content: dict[str, Any] = msgspec.to_builtins(summary.run)
+    return content | {"metadata": content.get("config", {}).pop("metadata", {})}
 
 
 def same_digest(sides: Sequence[Runs], what: str) -> bool | None:

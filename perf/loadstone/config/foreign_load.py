@@ -105,7 +105,7 @@ SERVER_AND_LOAD = """
 --experiment-folder-name --experiment-base-dir --profile-export-prefix | AIPerf, genai-bench | -o |
 --no-timestamp | EvalScope | -o | its folder gets no time in its name
 --tag --name --run-name --experiment-name --alias -l | SGLang, EvalScope, vLLM, GuideLLM | --label |
---wandb-tag --mlflow-tag | llmperf, AIPerf | --metadata |
+--wandb-tag --mlflow-tag | AIPerf | --metadata | NAME=VALUE
 --scenario --config-file ~ --scenario-file --workload-file | GuideLLM, AIPerf, EvalScope, genai-bench, inference-perf
  | --config | a TOML file
 --visualizer --wandb-project --wandb-args --wandb-api-key --swanlab-api-key --mlflow-tracking-uri --otel-url | AIPerf,
@@ -266,7 +266,8 @@ WORKLOAD = """
  as 50,90,99
 --save-result --save-detailed --append-result --output-details --export-level --profile-export-level | vLLM, SGLang,
  AIPerf | -o | every run is saved with all records; `loadstone report --as vllm` writes vLLM's JSON
---sample-requests --print-requests --export-http-trace ~ --generated-texts --save-responses | SGLang, GuideLLM, AIPerf
+--export-http-trace ~ --export-raw-responses --save-raw --dump-raw | AIPerf | --export-raw |
+--sample-requests --print-requests ~ --generated-texts --save-responses | SGLang, GuideLLM, AIPerf
  | --save-text |
 --outputs --output-formats --export-outputs-json ~ --output-format --format | GuideLLM, AIPerf | --as |
 --csv --html --json ~ --markdown --full-history | Locust | --as | such as csv, html or json

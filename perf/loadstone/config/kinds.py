@@ -84,13 +84,6 @@ def _parse_workers(text: str) -> int | str:
     return text if text == "auto" else int(text)
 
 
-def _parse_pair(text: str) -> dict[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"[\w.:/-]{1,100}", name.strip()) or not value.isprintable():
-        raise ValueError(text)
-    return {name.strip(): value.strip()}
-
-
 def _parse_header(text: str) -> dict[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
@@ -127,7 +120,6 @@ LENGTH = Kind("a number or a distribution such as normal(512,128)", _or_text(int
 PAUSE = Kind("a time such as 2s, or a distribution of seconds", _or_text(parse_seconds), "T", text=".+")
 COUNT_OR_TIME = Kind("a number of requests or a time such as 10s", _or_text(int), "N|T", text=".+")
 WORKERS = Kind("auto or a number of processes", _parse_workers, "N|auto", text=r"^(auto|\d+)$")
-PAIR = Kind("KEY=VALUE", _parse_pair, "KEY=VALUE", lists=False)
 HEADER = Kind("'NAME: VALUE'", _parse_header, "'NAME: VALUE'", lists=False)
 OBJECT = Kind("a JSON object such as '{\"top_p\": 0.9}'", _parse_object, "JSON", lists=False)
 # Kinds by the type of a setting.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from loadstone.config import kinds
 from loadstone.config.flags import Flag
 from loadstone.config.kinds import Kind
-from loadstone.config.redact import hide
+from loadstone.config.redact import hide_header
 from loadstone.config.server import hide_urls, merge, one_or_list
 from loadstone.config.slo import FORMS, GOODPUT, parse_goodput
+from loadstone.errors import ConfigError
 
 LIMIT = Kind(FORMS[GOODPUT], parse_goodput, "TERMS", lists=False)
 
@@ -35,6 +37,59 @@ def join_percentiles(parts: list[Any]) -> list[float]:
 
 
 PERCENTILES = Kind("percentiles between 0 and 100 such as 50,75,99.9", _parse_percentiles, "LIST", lists=False)
+
+
+# Most characters of a name and of a value of --metadata.
+MAX_NAME, MAX_VALUE = 64, 1000
+# Names are columns of CSV files, keys of JSON and parts of dotted names, so they hold no space, comma or quote.
+_NAME = re.compile(r"\w[\w.:/@+-]*")
+
+
+def _parse_metadata(text: str) -> dict[str, str]:
+    """Parse `NAME=VALUE`. Raises ValueError."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError(text)
+    return {name.strip(): value.strip()}
+
+
+def join_metadata(parts: list[Any]) -> dict[str, str]:
+    """Return the metadata of several pairs, of lists of them, and of tables of a file, whose values become text.
+
+    Raises ConfigError for a name that is given twice, or a name or value that no report can show.
+    """
+    metadata: dict[str, str] = {}
+    tables = [table for part in parts for table in (part if isinstance(part, list) else [part])]
+    for name, value in (item for table in tables for item in table.items()):
+        if name in metadata:
+            raise ConfigError(f"--metadata {name} is given twice: give one value", field="metadata")
+        if not isinstance(name, str) or len(name) > MAX_NAME or not _NAME.fullmatch(name):
+            sentence = f"a name of up to {MAX_NAME} letters, digits and _.:/@+-, not {str(name)[: MAX_NAME + 1]!r}"
+            raise ConfigError(f"--metadata takes {sentence}", field="metadata")
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if not isinstance(value, str | int | float) or len(text) > MAX_VALUE or not text.isprintable():
+            sentence = f"one line of up to {MAX_VALUE:,} printable characters, not {text[:60]!r}"
+            raise ConfigError(f"--metadata {name} takes {sentence}", field="metadata")
+        metadata[name] = text
+    return metadata
+
+
+def _hide_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    return {name: hide_header(name, value) for name, value in metadata.items()}
+
+
+METADATA = Kind("NAME=VALUE such as gpu=H100", _parse_metadata, "NAME=VALUE", lists=False)
+
+
+def _parse_raw(text: str) -> int | str:
+    if text in ("failed", "all"):
+        return text
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+RAW = Kind("failed, all or a number of requests", _parse_raw, "failed|N|all", lists=False, text=r"^(failed|all|\d+)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,19 +156,31 @@ class Output:
         ),
     ] = 0.1
     save_bodies: Annotated[bool, Flag("save the request bodies in bodies.jsonl", vary=False)] = False
+    export_raw: Annotated[
+        int | str | None,
+        Flag(
+            "save responses as their bytes came in raw.jsonl, for a bug report: of failed requests and a few others"
+            " (failed, default), of failed ones and N others, or of all (docs/bug-reports.md)",
+            RAW,
+            least=0,
+            bare="failed",
+            vary=False,
+        ),
+    ] = None
     html: Annotated[bool, Flag("do not write report.html (2 MB)", vary=False)] = True
     output: Annotated[
         str | None, Flag("folder of the run (default: reports/TIME-LABEL)", short="-o", metavar="DIR", vary=False)
     ] = None
+    label: Annotated[str | None, Flag("name of the run", vary=False)] = None
     metadata: Annotated[
         dict[str, str],
         Flag(
-            "note about the run, such as gpu=H100 or commit=1f2e, kept in its results; repeatable",
-            kinds.PAIR,
+            "what else describes the run, such as gpu=H100 commit=3f2a: kept with the results; repeatable",
+            METADATA,
             repeat=True,
-            join=merge,
+            many=True,
+            join=join_metadata,
             vary=False,
-            hide=hide,
+            hide=_hide_metadata,
         ),
     ] = field(default_factory=dict)
-    label: Annotated[str | None, Flag("name of the run", vary=False)] = None

@@ -80,6 +80,7 @@ def find_secrets(config: Config) -> list[str]:
     values = [
         *_hidden(headers, dict.fromkeys(headers, HIDDEN) | shown["header"]),
         *_hidden(config.extra_body, shown["extra_body"]),
+        *_hidden(config.metadata, shown["metadata"]),
         *_hidden(config.chat_template_kwargs, shown["chat_template_kwargs"]),
         *_hidden(*templates),
         *(
@@ -92,6 +93,14 @@ def find_secrets(config: Config) -> list[str]:
     return sorted(
         (word for word in words if len(word) >= LEAST and word.lower() not in _SCHEMES), key=len, reverse=True
     )
+
+
+def redacted_settings(config: Config) -> dict[str, Any]:
+    """Return the settings for files, with the keys of the environment hidden in --metadata, which is any text."""
+    settings = config.redacted()
+    keys = find_secrets(config) if settings["metadata"] else []
+    settings["metadata"] = {name: hide_secrets(value, keys) for name, value in settings["metadata"].items()}
+    return settings
 
 
 def hide_secrets(text: str, secrets: list[str]) -> str:

@@ -194,7 +194,7 @@ def create_endpoints(config: Config, api: base.API, model: object | None = None)
     if not config.urls:
         raise ConfigError("no server: give its address with --url http://HOST:PORT", field="url")
     own_path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
-    path = own_path if config.path is None else f"/{config.path.lstrip('/')}"
+    path = own_path if config.path is None else address.escape(f"/{config.path.lstrip('/')}")
     endpoints = []
     for url in config.urls:
         target, base_path = address.parse_url(url)

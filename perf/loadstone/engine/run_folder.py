@@ -28,9 +28,12 @@ from loadstone.summary import RunInfo
 WRITE_INTERVAL = 0.002
 # Files of a run folder.
 RUN, RECORDS, SCHEDULE, BODIES = "run.json", "records.jsonl", "schedule.jsonl", "bodies.jsonl"
+# Responses as they came (--export-raw).
+RAW = "raw.jsonl"
+# Bytes of that file at most.
+MAX_RAW = 256 << 20
 # Records of one of several processes, by its number.
 SHARD = "records.{}.jsonl"
-_SHARD = re.compile(r"records\.(\d+)\.jsonl")
 
 
 @contextlib.contextmanager
@@ -97,11 +100,14 @@ class RunFolder:
         with writing(path), path.open("ab") as file:
             file.writelines(map(to_line, records))
 
-    def merge(self) -> None:
-        """Merge the shards, if there are any, into one file of records. Until it is complete the shards stay."""
-        whole = self.path / RECORDS
-        half = self.path / f".{RECORDS}.part"
-        shards = find_shards(self.path)
+    def merge(self, name: str = RECORDS) -> None:
+        """Merge the shards, if there are any, into one file of records. Until it is complete the shards stay.
+
+        name: records or raw responses.
+        """
+        whole = self.path / name
+        half = self.path / f".{name}.part"
+        shards = find_shards(self.path, name)
         if not shards:
             return
         try:
@@ -136,6 +142,10 @@ class Recorder:
         """Add a record, to be written soon. Raises whatever hinders its encoding."""
         line = to_line(record)
         self._lines.put(line if self._scrub is None else self._scrub(line))
+
+    def add_line(self, line: bytes) -> None:
+        """Add a line, with its newline, to be written soon."""
+        self._lines.put(line)
 
     def close(self) -> None:
         """Write the rest and close the file."""
@@ -179,9 +189,16 @@ def find_runs(path: Path) -> list[Path]:
     )
 
 
-def find_shards(path: Path) -> list[Path]:
-    """Return the files of records of several processes in a run folder, in order of their numbers."""
-    shards = {int(match[1]): file for file in path.iterdir() if (match := _SHARD.fullmatch(file.name))}
+def raw_path(records: Path) -> Path:
+    """Return the file of raw responses of the process that writes this file of records."""
+    stem = records.stem
+    return records.with_name((f"raw{stem[7:]}" if stem.startswith("records") else f"{stem}.raw") + ".jsonl")
+
+
+def find_shards(path: Path, name: str = RECORDS) -> list[Path]:
+    """Return the files of several processes in a run folder, of records or others, in order of their numbers."""
+    pattern = re.compile(re.escape(name.removesuffix(".jsonl")) + r"\.(\d+)\.jsonl")
+    shards = {int(match[1]): file for file in path.iterdir() if (match := pattern.fullmatch(file.name))}
     return [shards[number] for number in sorted(shards)]
 
 

@@ -11,6 +11,7 @@ from importlib import metadata
 
 import msgspec
 
+from loadstone.config import secrets
 from loadstone.config.schema import Config
 from loadstone.dataset.sharing import shared_fraction
 from loadstone.engine.prepare import PreparedRun
@@ -50,7 +51,7 @@ def describe_run(prepared: PreparedRun, digest: Digest) -> RunInfo:
     return RunInfo(
         format=FORMAT,
         began=now(),
-        config=msgspec.convert(prepared.config.redacted(), Config),
+        config=msgspec.convert(secrets.redacted_settings(prepared.config), Config),
         model=prepared.models[0],
         models=prepared.models,
         expected=plan.expected,

@@ -30,6 +30,7 @@ from loadstone.units import NS_PER_S
 
 if TYPE_CHECKING:
     from loadstone.engine.rate_limit import RateLimiter
+    from loadstone.engine.raw_export import RawExport
 
 OnRecord = Callable[[Record], None]
 # Waits until an instant of the clock (ns). Returns early when the run is stopped; `Sender.closing` is True then.
@@ -88,6 +89,7 @@ class Sender:
         worker: int = 0,
         retries: RetryPolicy | None = None,
         rate_limiter: RateLimiter | None = None,
+        raw: RawExport | None = None,
     ) -> None:
         """Prepare to send.
 
@@ -98,6 +100,7 @@ class Sender:
         worker: number of this process among those of the run.
         retries: whether and when a failed request is sent again.
         rate_limiter: limits of requests and tokens per minute.
+        raw: keeps the responses as they came.
         """
         self.plan = plan
         self.clock = clock
@@ -112,6 +115,7 @@ class Sender:
         self._worker = worker
         self._retries = retries or RetryPolicy()
         self._timeouts = Timeouts(self._limits, clock)
+        self._raw = raw
         self._only_index = plan.only_index and request_ids is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.origin = 0
@@ -196,6 +200,8 @@ class Sender:
 
         # Send it and wait for the response, or until a timeout or the end of the run cancels it.
         failure = None
+        if self._raw is not None:
+            self._raw.watch(request, message, endpoint.origin)
         self.in_flight.add(request)
         self._timeouts.start(request, loop, task)
         try:
@@ -290,6 +296,8 @@ class Sender:
             error = Failure(FailureCause.PROTOCOL, f"recording the response failed: {type(exc).__name__}: {clean(exc)}")
             record = request.to_record(error, self.origin, None, turns_left, self._worker)
             self._on_record(record)
+        if self._raw is not None:
+            self._raw.finish(request, record)
         self.written += 1
         if request.retry_in is None:
             self.finished += 1

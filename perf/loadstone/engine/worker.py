@@ -21,7 +21,7 @@ from loadstone.engine.lifecycle import quiet_gc, watched
 from loadstone.engine.prepare import PreparedRun
 from loadstone.engine.progress_digest import Progress, count_bins, digest_records
 from loadstone.engine.retry_policy import RetryPolicy
-from loadstone.engine.run_folder import Recorder
+from loadstone.engine.run_folder import Recorder, raw_path
 from loadstone.engine.runner import Runner
 from loadstone.engine.sender import Sender
 from loadstone.host import timer
@@ -34,6 +34,7 @@ from loadstone.units import NS_PER_S
 
 if TYPE_CHECKING:
     from loadstone.engine.rate_limit import RateLimiter
+    from loadstone.engine.raw_export import RawExport
 
 # Seconds between two progress reports.
 PROGRESS_INTERVAL = 0.2
@@ -51,6 +52,7 @@ class WorkerResult(Struct, frozen=True, kw_only=True, tag=True):
     client: figures of this process, see `client_health.ClientHealth.stop`.
     delayed: requests that the rate limits delayed, and by how many ns in total.
     write_error: why the records could not all be written; None if they were.
+    raw_left_out: requests that --export-raw had no room for. raw_error: why its file could not be written.
     """
 
     worker: int
@@ -60,6 +62,8 @@ class WorkerResult(Struct, frozen=True, kw_only=True, tag=True):
     client: dict[str, float | None]
     delayed: tuple[int, int] = (0, 0)
     write_error: str | None = None
+    raw_left_out: int = 0
+    raw_error: str | None = None
 
 
 class RunEnd(Struct, frozen=True):
@@ -122,6 +126,11 @@ class Worker:
             from loadstone.engine.rate_limit import RateLimiter  # few runs are limited
 
             self._rate_limiter = RateLimiter(config.rpm, config.tpm, partition.workers)
+        self._raw: RawExport | None = None
+        if config.export_raw is not None:
+            from loadstone.engine.raw_export import RawExport  # few runs keep raw responses
+
+            self._raw = RawExport(raw_path(records), config.export_raw, self._secrets, partition.workers)
         sender = Sender(
             prepared.plan,
             prepared.requests,
@@ -135,6 +144,7 @@ class Worker:
             worker=self._worker,
             retries=RetryPolicy(max_retries=config.retries, max_wait=config.retry_longest, seed=config.seed),
             rate_limiter=self._rate_limiter,
+            raw=self._raw,
         )
         self.runner = Runner(
             sender,
@@ -186,12 +196,16 @@ class Worker:
             client=client,
             delayed=(0, 0) if self._rate_limiter is None else self._rate_limiter.delayed,
             write_error=write_error,
+            raw_left_out=self._raw.left_out if self._raw else 0,
+            raw_error=self._raw.error.strerror if self._raw and self._raw.error else None,
         )
         return RunEnd(ended, write_error, [result])
 
     def close(self) -> None:
         """Close the file of records, when all of them are written."""
         self._recorder.close()
+        if self._raw is not None:
+            self._raw.close()
         self._timer.close()
 
     def _record(self, record: Record) -> None:

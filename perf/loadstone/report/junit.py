@@ -58,7 +58,8 @@ def of_run(summary: Summary) -> Suite:
     cases += _error_rate(summary)
     label = summary.run.config.label
     name = f"loadstone check {label}" if label else "loadstone check"
-    return Suite(name, cases, _figures(summary), summary.run.began, summary.duration)
+    metadata = {f"metadata.{name}": value for name, value in summary.run.config.metadata.items()}
+    return Suite(name, cases, metadata | _figures(summary), summary.run.began, summary.duration)
 
 
 def draw(suites: Sequence[Suite]) -> str:
@@ -93,7 +94,7 @@ def _figures(summary: Summary) -> dict[str, str]:
     figures: dict[str, object] = {"requests": c.completed, "failed": c.failed, **summary.rates}
     figures |= {f"{name}.{point}": getattr(metric, point) for name, metric in summary.metrics.items()
               for point in ("mean", "p50", "p99")}  # fmt: skip
-    return summary.run.config.metadata | {name: f"{value}" for name, value in figures.items() if value is not None}
+    return {name: f"{value}" for name, value in figures.items() if value is not None}
 
 
 def _suite(suite: Suite) -> str:

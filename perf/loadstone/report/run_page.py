@@ -15,7 +15,7 @@ from loadstone.metrics.chart_data import ChartData
 from loadstone.report import html, request_charts, run_charts
 from loadstone.report.page import Block, Page, Prose, Section, Table, TableKind
 from loadstone.report.run_charts import Times
-from loadstone.report.run_tables import LABELS, TONES, figures, number, steady_span, tables
+from loadstone.report.run_tables import LABELS, TONES, figures, metadata_line, number, steady_span, tables
 from loadstone.summary import Metric, Summary
 
 # First sentence of the page, by verdict.
@@ -56,6 +56,7 @@ def page(summary: Summary, data: ChartData | None, server: Times | None = None) 
         Prose(f"{table.note}.") for table in reported.get("verdict", []) if isinstance(table, Table)
     ]
 
+    about = [Prose(line)] if (line := metadata_line(summary)) else []
     names = figures(summary)
     whole_note = "Below each figure: its 95 % interval, if the sample is large enough. Successful requests only."
     whole = _distribution("Distributions, whole run", "metrics", summary.metrics, names, whole_note)
@@ -71,7 +72,7 @@ def page(summary: Summary, data: ChartData | None, server: Times | None = None) 
     )
 
     sections = [
-        Section("Numbers", [_cards(summary), *whole, *reported.get("other", [])]),
+        Section("Numbers", [*about, _cards(summary), *whole, *reported.get("other", [])]),
         *(_charts(summary, data, server or {}) if data else []),
         Section("Charts", [Prose(_NO_CHARTS)] if data is None and summary.metrics else []),
         Section("Steady window", [*steady], folded=True),

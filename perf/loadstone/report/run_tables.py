@@ -116,7 +116,6 @@ def _run(summary: Summary) -> Table:
         held_back = f"{held.requests:,} by the limits per minute, {mean:.3g} s on average before they were scheduled"
     rows = [
         ["server", one_line(server)],
-        ["metadata", one_line(", ".join(f"{name}={value}" for name, value in config.metadata.items()), 400)],
         ["load", _load(summary)],
         ["duration", "-" if summary.duration is None else f"{summary.duration:.2f} s, ended: {ended}"],
         ["requests", f"{c.completed:,} completed of {expected}" + (f" ({', '.join(extra)})" if extra else "")],
@@ -132,8 +131,14 @@ def _run(summary: Summary) -> Table:
         ["no answer", _reasoning_only(summary)],
         ["not streamed", _not_streamed(summary)],
         ["tokens counted by", _counted_by(summary)],
+        ["metadata", metadata_line(summary)],
     ]
     return Table("Run", ["", ""], [row for row in rows if row[1]], kind="run")
+
+
+def metadata_line(summary: Summary) -> str:
+    """Return the names and values of --metadata; empty if there are none."""
+    return ", ".join(one_line(f"{name}={value}", 200) for name, value in summary.run.config.metadata.items())
 
 
 def _reasoning_only(summary: Summary) -> str:

@@ -22,7 +22,7 @@ from loadstone.text import write_rows
 
 POINTS = ("mean", "p50", "p99")
 # Settings that do not affect the measurement.
-LEFT_OUT = ("output", "label", "save_text", "save_bodies")
+LEFT_OUT = ("output", "label", "save_text", "save_bodies", "metadata")
 _RATES = {**RATES, "goodput": ("goodput", "{:.4g} /s"), "attainment": ("SLOs met", "{:.1%}")}
 
 
@@ -98,6 +98,8 @@ def as_json(runs: Runs) -> str:
 def _settings_of(summary: Summary) -> dict[str, Any]:
     run = summary.run
     config = {name: value for name, value in run.settings.items() if name not in LEFT_OUT}
+    # Each name of the metadata is a row.
+    config |= {f"metadata.{name}": value for name, value in run.config.metadata.items()}
     environment = {
         "served model": run.model,
         "server software": run.server and run.server.software,
@@ -112,7 +114,8 @@ def _settings_of(summary: Summary) -> dict[str, Any]:
 
 def _settings(runs: Runs) -> Iterator[list[str]]:
     for name, values in differing_settings(runs).items():
-        yield [name.replace("_", "-"), *(one_line(_plain(value), 60) or "-" for value in values)]
+        shown = name if name.startswith("metadata.") else name.replace("_", "-")
+        yield [shown, *(one_line(_plain(value), 60) or "-" for value in values)]
 
 
 def _plain(value: Any) -> str:

@@ -35,13 +35,14 @@ def render(sweep: Sweep) -> str:
 
 
 def columns(sweep: Sweep) -> list[str]:
-    """Return the heads: `point`, `run`, the settings by their flags, then what was measured.
+    """Return the heads: `point`, `run`, the settings by their flags, --metadata, then what was measured.
 
     `ttft_p99_low` and `ttft_p99_high` are the ends of the 95 % interval.
     """
     ends = [f"{stat}{end}" for stat in STATS for end in ("", "_low", "_high")]
     figures = [f"{metric}_{end}" for metric in METRICS for end in ("n", *ends)]
     settings = [flag(name) for name in sweep.grid.varied]
+    settings += [f"metadata.{name}" for name in _metadata(sweep)]
     judged = ["tokens_per_user", "tokens_per_gpu", "pareto", "verdict", "doubts"]
     return ["point", "run", *settings, "status", *COUNTS, "duration", *RATES, *figures, *judged]
 
@@ -53,6 +54,12 @@ def status(point: MeasuredPoint, summary: Summary | None) -> str:
     return f"failed: {point.failed}" if point.failed else "not run"
 
 
+def _metadata(sweep: Sweep) -> dict[str, str]:
+    """Return what --metadata says of all points."""
+    metadata: dict[str, str] = sweep.grid.config.get("metadata") or {}
+    return metadata
+
+
 def _rows(sweep: Sweep) -> Iterator[list[Any]]:
     gpus = sweep.grid.gpus
     best = {one.name for one in pareto_front([pareto_point(point, gpus) for point in sweep.points])}
@@ -62,6 +69,7 @@ def _rows(sweep: Sweep) -> Iterator[list[Any]]:
             msgspec.json.encode(value).decode() if isinstance(value, dict | list | bool) else value
             for value in settings
         ]
+        cells += _metadata(sweep).values()
         for number, summary in enumerate(point.runs or [None], 1):
             head = [point.name, number if summary else None, *cells, status(point, summary)]
             tail = _measured(summary, gpus, point.name in best) if summary else []

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.checks.resources import SPARE, open_files_advice
-from loadstone.config import slo
+from loadstone.config import secrets, slo
 from loadstone.config.parse import parse_count_or_time
 from loadstone.config.schema import flag
 from loadstone.errors import ConfigError
@@ -92,7 +92,7 @@ def _grid(settings: SweepConfig, varied: list[str], rule: dict[str, Any]) -> Gri
     """Return the content of sweep.json without its points."""
     return Grid(
         label=settings.label or "",
-        config=settings.run.redacted() | {"output": None},
+        config=secrets.redacted_settings(settings.run) | {"output": None},
         varied=varied,
         places=[],
         gpus=settings.gpus,

@@ -208,7 +208,9 @@ def point_config(config: Config, settings: Mapping[str, Any]) -> Config:
 
 def _check_same(path: Path, before: Grid, now: Grid) -> None:
     """Raise ConfigError unless the same command has made both grids."""
-    differing = [name for name in now.config if now.config[name] != before.config.get(name)]
+    # A setting that the version which began the sweep did not know had its default.
+    config = Config().redacted() | before.config
+    differing = [name for name in now.config if now.config[name] != config.get(name)]
     if not differing:
         fixed = not now.rule and before.places
         # As sweep.json holds them.

@@ -82,6 +82,7 @@ class Exchange(Struct, eq=False):
     resent: how many times the request was resent after a keep-alive race.
     resend_delay: ns from the first send until the transport began to resend; not part of the connect time. The server
         caused it by closing the connection, so it is not the client's send lag.
+    garbage: what came in place of a response and is not HTTP; None if it was HTTP.
     unterminated: the sink had all it needed, and the body did not end within `common.LINGER` s after that.
     """
 
@@ -97,6 +98,7 @@ class Exchange(Struct, eq=False):
     resent: int = 0
     resend_delay: int = 0
     unterminated: bool = False
+    garbage: bytes | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """Return the value of a response header by its lower-case name."""

@@ -35,14 +35,20 @@ def parse_url(url: str) -> tuple[Target, str]:
                 raise ValueError(parts.netloc)
             if parts.scheme not in _PORTS:
                 raise ValueError(parts.scheme)
-            target = Target(parts.hostname, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
+            host = parts.hostname.encode("idna").decode()  # as it stands in the Host header and in certificates
+            target = Target(host, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
     except ValueError as exc:
         shown = re.sub(r"\?.*", "?***", re.sub(r"[^/]*@", "***@", url))
         raise ConfigError(
             f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}", field="url"
         ) from exc
-    path = "" if parts.scheme == "unix" else quote(parts.path.rstrip("/"), safe=_PATH)
-    return target, path + (f"?{quote(parts.query, safe=_PATH)}" if parts.query else "")
+    path = "" if parts.scheme == "unix" else escape(parts.path.rstrip("/"))
+    return target, path + (f"?{escape(parts.query)}" if parts.query else "")
+
+
+def escape(path: str) -> str:
+    """Return a path or query as it stands in a request: with escapes for spaces, line ends and what is not ASCII."""
+    return quote(path, safe=_PATH)
 
 
 def join_path(base: str, path: str) -> str:

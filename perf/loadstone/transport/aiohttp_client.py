@@ -230,6 +230,7 @@ class _Tap(asyncio.Protocol):
         self._response: aiohttp.ClientResponse | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._head_size = 0
+        self._has_head = False
         self._outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
     def attach(self, connection: Connection) -> None:
@@ -245,6 +246,7 @@ class _Tap(asyncio.Protocol):
         """Pass on the body until it is complete. What came with the head has the head's time. Raises what broke it."""
         self.exchange.first_byte = self._at
         self.exchange.status = response.status
+        self.exchange.garbage = None
         self.exchange.headers = list(response.raw_headers)
         self._response = response
         self._pass_on()
@@ -275,7 +277,10 @@ class _Tap(asyncio.Protocol):
         self.answered = True
         self._handler.data_received(data)
         self._pass_on()
-        if self._response is None and self.exchange.status is None:
+        # aiohttp has queued the head once it is whole; `follow` comes later, perhaps after further reads.
+        self._has_head = self._has_head or len(self._handler) > 0
+        if not self._has_head:
+            self.exchange.garbage = data  # unless it turns out to be the head of a response
             self._head_size += len(data)
             if self._head_size > MAX_HEAD:
                 self._handler.set_exception(_TooLarge(large_head_failure()))

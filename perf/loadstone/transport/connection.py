@@ -160,6 +160,8 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
             garbage = TransportError(Failure(FailureCause.PROTOCOL, f"the answer is not HTTP/1.1: {exc}"))
+            if self._exchange is not None and not self._complete:
+                self._exchange.garbage = bytes(data)
             self._surplus = True
         except httptools.HttpParserUpgrade:  # no upgrade was requested; the response ends with its head
             self._surplus = True

@@ -62,7 +62,18 @@ def result(summary: Summary, records: Iterable[Record], count: TokenCounter | No
     rows = sorted((_row(record, count) for record in measured), key=lambda row: row.index)
     head = _head(summary, len(rows))
     body = _pooled if summary.run.config.api in POOLING else _generated
-    return head | body(rows, summary)
+    # vLLM's own --metadata are keys of the result too, which its other keys override.
+    return _with_metadata(head | body(rows, summary), summary.run.config.metadata)
+
+
+def _with_metadata(result: dict[str, Any], metadata: dict[str, str]) -> dict[str, Any]:
+    """Return the result with the metadata after the number of prompts, as vLLM places it."""
+    ordered: dict[str, Any] = {}
+    for key, value in result.items():
+        ordered[key] = value
+        if key == "num_prompts":
+            ordered |= {name: text for name, text in metadata.items() if name not in result}
+    return ordered
 
 
 def _portions(result: dict[str, Any]) -> Iterator[bytes]:
@@ -142,7 +153,6 @@ def _generated(rows: Sequence[Row], summary: Summary) -> dict[str, Any]:
     seconds = summary.duration
     tokens, requests = _peaks(done)
     return {
-        **summary.run.config.metadata,
         "duration": seconds,
         "completed": len(done),
         "failed": len(rows) - len(done),
