@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import importlib
 import re
 from collections import Counter
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from loadstone.checks import rules
 from loadstone.checks.resources import open_files_advice
 from loadstone.checks.rules import examine, judge
 from loadstone.metrics.measure import count_lacking
@@ -116,6 +118,17 @@ def test_a_sound_run_is_valid() -> None:
         ({"counts": CANCELLED}, "no success", "invalid", "0 of 40 requests", "1"),
         ({"counts": SHORT}, "missing records", "suspect", "20 of 120 requests", "0"),
         ({"counts": counts(989, 11)}, "error rate", "suspect", "1.1%", "1%"),
+        ({"counts": counts(900, 100)}, "error rate", "suspect", "10.0%", "1%"),
+        ({"counts": counts(899, 101)}, "error rate", "invalid", "10.1%", "0.1 (--max-error-rate)"),
+        ({"counts": counts(48, 152)}, "error rate", "invalid", "76.0%", "0.1 (--max-error-rate)"),
+        (
+            {"counts": counts(98, 2)} | configured(max_error_rate=0.01),
+            "error rate",
+            "invalid",
+            "2.0%",
+            "0.01 (--max-error-rate)",
+        ),
+        ({"counts": counts(48, 152)} | configured(max_error_rate=1.0), "error rate", "suspect", "76.0%", "1%"),
         ({"counts": resent(11)}, "resent requests", "suspect", "1.1%", "1%"),
         ({"counts": counts(900, 0, 10)}, "cut off at the end", "suspect", "10 of 910 requests", "1%"),
         ({"run": {}}, "client not known", "suspect", "no run.json", "a run folder"),
@@ -277,6 +290,26 @@ def test_no_doubt(changes: dict[str, Any]) -> None:
     assert judge(summary(**changes)).status == "valid"
 
 
+@pytest.mark.parametrize(
+    ("succeeded", "failed", "severity"),
+    [(3, 1, "suspect"), (1, 1, "suspect"), (4, 0, None), (2, 2, "invalid"), (8, 2, "invalid"), (19, 1, "suspect")],
+)
+def test_of_few_requests_one_failure_shows_no_rate(succeeded: int, failed: int, severity: str | None) -> None:
+    findings = examine(summary(counts=counts(succeeded, failed)))
+    assert [finding.severity for finding in findings if finding.what == rules.ERROR_RATE] == [severity]
+
+
+def test_a_high_error_rate_is_a_figure_of_the_server() -> None:
+    dead = summary(counts=counts(48, 152))
+    dead = msgspec.structs.replace(dead, verdict=judge(dead))
+    assert dead.verdict is not None
+    assert (dead.verdict.status, rules.unfit(dead)) == ("invalid", None)
+    late = summary(counts=counts(48, 152), **client(cpu_share=0.97))
+    doubt = rules.unfit(msgspec.structs.replace(late, verdict=judge(late)))
+    assert doubt is not None
+    assert doubt.what == "client CPU"
+
+
 def test_where_nothing_is_streamed_lag_is_held_against_the_latency() -> None:
     metrics = {"ttft": Metric("s", 0), "latency": Metric("s", 1000, mean=0.02, p50=0.02)}
     doubt = only({"metrics": metrics} | client(loop_lag_mean=0.001))
@@ -414,6 +447,8 @@ def raised() -> set[str]:
                 first = node.args[0]
                 if isinstance(first, ast.Constant):
                     names.add(str(first.value))
+                elif isinstance(first, ast.Name) and first.id.isupper():
+                    names.add(str(getattr(importlib.import_module(f"loadstone.checks.{file}"), first.id)))
     return names
 
 

@@ -22,6 +22,9 @@ _EARLY_ENDS: dict[EndReason, str] = {
 }
 # Successes below which no figure has an interval (stats).
 ENOUGH = 20
+ERROR_RATE = "error rate"
+# Fraction of the completed requests that may fail; above --max-error-rate the run is invalid.
+FAILED = 0.01
 # Relative change over the steady window from which a drift matters.
 DRIFT = 0.1
 # Relative change of a mean by the warm-up from which it matters.
@@ -52,6 +55,15 @@ def examine(summary: Summary) -> list[Finding]:
     return [finding for rule in RULES for finding in rule(summary)]
 
 
+def unfit(summary: Summary) -> Doubt | None:
+    """Return the doubt that leaves a run's figures without meaning, None if there is none.
+
+    A high error rate is none: it makes a run invalid, and yet is a figure of the server at that load.
+    """
+    doubts = summary.verdict.doubts if summary.verdict else []
+    return next((doubt for doubt in doubts if doubt.severity == "invalid" and doubt.what != ERROR_RATE), None)
+
+
 def client_faults(summary: Summary) -> list[str]:
     """Return what was so wrong with the client that a run says nothing about the server, a sentence each."""
     return [
@@ -69,9 +81,12 @@ def _success(summary: Summary) -> Iterator[Finding]:
         measured = f"0 of {counts.completed + counts.stopped + counts.cancelled} requests"
         yield Finding("no success", "invalid", measured, "1", why_no_success(summary))
         return
-    rate = counts.failed / counts.completed
-    advice = "latencies are those of the survivors only; find out why the others failed"
-    yield Finding("error rate", grade(rate, 0.01, math.inf), f"{rate:.1%}", "1%", advice)
+    # One failure shows that something fails, and not how often: of few requests it is a large fraction.
+    rate, most = counts.failed / counts.completed, summary.run.config.max_error_rate
+    severity = grade(rate, FAILED, most if counts.failed > 1 else math.inf)
+    limit = f"{most:.3g} (--max-error-rate)" if severity == "invalid" else format_percent(FAILED)
+    advice = f"latencies are those of the survivors only; {why_failed(summary)}"
+    yield Finding(ERROR_RATE, severity, f"{rate:.1%}", limit, advice)
 
 
 def _resent(summary: Summary) -> Iterator[Finding]:
@@ -85,11 +100,18 @@ def _resent(summary: Summary) -> Iterator[Finding]:
         yield Finding("resent requests", severity, f"{fraction:.1%}", format_percent(RESENT), advice)
 
 
+def why_failed(summary: Summary) -> str:
+    """Return the most frequent failure, with how often it came."""
+    if not summary.failures:
+        return "find out why the others failed"
+    kind, message, count = max(summary.failures, key=lambda failure: failure[2])
+    return f"{count} ended with {kind}: {one_line(message)}"
+
+
 def why_no_success(summary: Summary) -> str:
     """Return why nothing succeeded: the most frequent failure."""
     if summary.failures:
-        kind, message, count = max(summary.failures, key=lambda failure: failure[2])
-        return f"{count} ended with {kind}: {one_line(message)}"
+        return why_failed(summary)
     if summary.counts.cancelled:
         return "each was cancelled: give a lower --cancel-share or a later --cancel-after"
     return "none was sent and ended in time: give a longer --duration"

@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from loadstone import results
+from loadstone.checks.rules import unfit
 from loadstone.compare import difference, estimate, settings
 from loadstone.compare.difference import Estimate
 from loadstone.compare.estimate import RunFigures, WindowName
@@ -100,9 +101,7 @@ def _check_ends(side: SideRuns) -> None:
 
 def _read_run(path: Path, window: WindowName, force: bool, gates: Sequence[Objective]) -> MeasuredRun:
     summary, columns = results.read_summary_and_columns(path)
-    verdict = summary.verdict
-    if verdict is not None and verdict.status == "invalid" and not force:
-        worst = next(doubt for doubt in verdict.doubts if doubt.severity == "invalid")
+    if (worst := unfit(summary)) and not force:
         raise DataError(
             f"{path} is invalid ({worst.what}: {worst.measured}, limit {worst.limit}): its figures tell nothing; "
             "repeat it, or compare all the same with --force"

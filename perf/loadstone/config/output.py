@@ -11,6 +11,8 @@ from loadstone.config.kinds import Kind
 from loadstone.config.server import hide_urls, merge, one_or_list
 from loadstone.config.slo import FORMS, GOODPUT, parse_goodput
 
+# Fraction of the requests that may fail by default. A server that dies in mid-run fails far more of them.
+MAX_ERROR_RATE = 0.1
 LIMIT = Kind(FORMS[GOODPUT], parse_goodput, "TERMS", lists=False)
 
 
@@ -92,13 +94,13 @@ class Output:
     max_error_rate: Annotated[
         float,
         Flag(
-            "exit with status 1 if a larger fraction of requests fails (default: 1)",
+            "exit with status 1 if a larger fraction of requests fails, which makes a run invalid (default: 0.1)",
             kinds.FRACTION,
             least=0,
             most=1,
             vary=False,
         ),
-    ] = 1.0
+    ] = MAX_ERROR_RATE
     save_bodies: Annotated[bool, Flag("save the request bodies in bodies.jsonl", vary=False)] = False
     html: Annotated[bool, Flag("do not write report.html (2 MB)", vary=False)] = True
     output: Annotated[
