@@ -78,10 +78,12 @@ class ServerInfo(Struct, frozen=True):
 
     models: the models that it lists; None: it does not list any.
     software: its `Server` header.
+    problem: why there is no list of models.
     """
 
     models: list[str] | None = None
     software: str | None = None
+    problem: str | None = None
 
 
 class HostInfo(Struct, frozen=True):

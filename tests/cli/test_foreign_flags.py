@@ -18,7 +18,7 @@ VLLM = [
     ("--request-rate=5", "--request-rate (use --rate;"),
     ("--max-concurrency 8", "--max-concurrency (use -c)"),
     ("--backend openai-chat", "--backend (use --api; openai-chat is chat,"),
-    ("--endpoint /v1/completions", "--endpoint (use --api;"),
+    ("--endpoint /v1/completions", "--endpoint (use --path;"),
     ("--base-url http://x", "--base-url (use --url;"),
     ("--host 127.0.0.1", "--host (use --url; write http://HOST:PORT)"),
     ("--port 8000", "--port (use --url;"),

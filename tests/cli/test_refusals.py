@@ -38,8 +38,14 @@ RUN = [
     Wrong("--url ftp://host", "--url takes http://HOST:PORT"),
     Wrong("--url http://127.0.0.1:99999", "--url takes http://HOST:PORT"),
     Wrong("--url http://", "--url takes http://HOST:PORT"),
-    Wrong("--url {url}/elsewhere", "/elsewhere does not list its models; name one with --model"),
-    Wrong("--url {url}/elsewhere --model sim", "refuses the first request (HTTP 404: Not Found)"),
+    Wrong(
+        "--url {url}/elsewhere",
+        "no list of models (GET {url}/elsewhere/v1/models: HTTP 404: Not Found): name one with --model",
+    ),
+    Wrong(
+        "--url {url}/elsewhere --model sim",
+        "POST {url}/elsewhere/v1/chat/completions refuses the first request (HTTP 404: Not Found)",
+    ),
     Wrong("--url {https}", "TLS with {place} failed: …; is it a plain http:// server?"),
     Wrong("--url unix:/no/such.sock", "/no/such.sock: no such socket; is the server up, and --url right?"),
     Wrong("--bogus", "`run` has no flag --bogus; see loadstone run --help"),
@@ -159,7 +165,10 @@ def test_other_commands_refuse(wrong: Wrong, sim: Sim, capsys: Capture) -> None:
 def test_no_server(capsys: Capture) -> None:
     place = f"127.0.0.1:{closed_port()}"
     said = refused(capsys, "run", "--url", f"http://{place}", "-o", "run")
-    assert said == f"no answer from http://{place}: {place}: connection refused; is the server up, and --url right?"
+    assert said == (
+        f"no answer from http://{place}: {place}: connection refused; "
+        "is the server up, and --url right? --wait 10m waits for one that is starting"
+    )
     assert not Path("run").exists()
 
 
@@ -173,7 +182,7 @@ def test_keys_missing_and_wrong(capsys: Capture, monkeypatch: pytest.MonkeyPatch
     with Sim(api_key="open-sesame") as locked:
         run = ("run", "--url", locked.url, "-n", 2, "-o", "run")
         assert refused(capsys, *run) == (
-            f"{locked.url} refuses the request (HTTP 401: Unauthorized); "
+            f"GET {locked.url}/v1/models refuses the request (HTTP 401: Unauthorized); "
             "put the server's key into the environment as OPENAI_API_KEY"
         )
         monkeypatch.setenv("OPENAI_API_KEY", "wrong-key")
@@ -200,7 +209,7 @@ def test_a_server_that_refuses_every_request(capsys: Capture) -> None:
         done = loadstone(capsys, "run", "--url", url, "-n", 3, "-o", "run")
     assert done.status == 1
     assert "loadstone: no request succeeded; 3 ended with status: HTTP 404: no model scripted" in done.err
-    assert [row.error.message for row in records(Path("run")) if row.error] == ["HTTP 404: no model scripted"] * 3
+    assert [row.error.message for row in records(Path("run")) if row.error] == ["HTTP 404: no model scripted (asked was POST /v1/chat/completions)"] * 3
 
 
 def test_a_page_of_html_becomes_one_sentence(capsys: Capture) -> None:

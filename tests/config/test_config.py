@@ -381,13 +381,57 @@ CHAT, MODELS = "/v1/chat/completions", "/v1/models"
         ("?k=1", "/v1/chat/completions?k=1", "/v1/models?k=1"),
         ("/v1?k=/v1", "/v1/chat/completions?k=/v1", "/v1/models?k=/v1"),
         ("/v1/chat/completions?k=1", "/v1/chat/completions?k=1", "/v1/models?k=1"),
-        ("/v10", "/v10/v1/chat/completions", "/v10/v1/models"),
+        ("/v10", "/v10/chat/completions", "/v10/models"),
+        ("/api/v3", "/api/v3/chat/completions", "/api/v3/models"),
+        ("/api/paas/v4", "/api/paas/v4/chat/completions", "/api/paas/v4/models"),
+        ("/api/paas/v4/chat/completions", "/api/paas/v4/chat/completions", "/api/paas/v4/models"),
+        ("/openai/v1", "/openai/v1/chat/completions", "/openai/v1/models"),
+        ("/inference/v1beta2", "/inference/v1beta2/chat/completions", "/inference/v1beta2/models"),
+        ("/chat/completions", "/chat/completions", "/models"),
+        ("/api/chat/completions", "/api/chat/completions", "/api/models"),
+        (
+            "/openai/deployments/gpt4/chat/completions?api-version=2024-10-21",
+            "/openai/deployments/gpt4/chat/completions?api-version=2024-10-21",
+            "/openai/deployments/gpt4/models?api-version=2024-10-21",
+        ),
+        (
+            "/openai/deployments/gpt4?api-version=1",
+            "/openai/deployments/gpt4/chat/completions?api-version=1",
+            "/openai/deployments/gpt4/models?api-version=1",
+        ),
+        ("/v2x", "/v2x/v1/chat/completions", "/v2x/v1/models"),
+        ("/v", "/v/v1/chat/completions", "/v/v1/models"),
         ("/v1beta/openai", "/v1beta/openai/chat/completions", "/v1beta/openai/models"),
     ],
 )
 def test_paths(base: str, path: str, models: str) -> None:
     assert address.join_path(base, CHAT) == path
     assert address.sibling_path(base, CHAT, MODELS) == models
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "joined"),
+    [
+        ("/api/v3/responses", "/v1/responses", "/api/v3/responses"),
+        ("/v1/rerank", "/v1/rerank", "/v1/rerank"),
+        ("/rerank", "/v1/rerank", "/rerank"),
+        ("/generate", "/generate", "/generate"),
+        ("/v1", "/generate", "/v1/generate"),
+        ("/v1", "/api/chat", "/v1/api/chat"),
+        ("/x/embeddings?api-version=2", "/v1/embeddings", "/x/embeddings?api-version=2"),
+        ("/anything", "", "/anything"),
+    ],
+)
+def test_paths_of_other_protocols(base: str, path: str, joined: str) -> None:
+    assert address.join_path(base, path) == joined
+
+
+@pytest.mark.parametrize("base", ["/v1/completions", "/v1/embeddings", "/api/responses?x=1"])
+def test_the_whole_path_of_another_protocol_is_refused(base: str) -> None:
+    with pytest.raises(UsageError, match="--api"):
+        address.join_path(base, CHAT)
+    with pytest.raises(UsageError, match="--api"):
+        address.join_path("/v1/chat/completions", "/v1/completions")
 
 
 def test_headers_of_a_row_stand_for_those_of_the_run() -> None:

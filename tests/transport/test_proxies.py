@@ -10,8 +10,8 @@ import pytest
 
 from loadstone.errors import UsageError
 from loadstone.records import Failure, FailureCause
-from loadstone.transport import Options, Request, Target
-from loadstone.transport.aiohttp_client import Aiohttp
+from loadstone.transport import Options, Request, Target, factory
+from loadstone.transport.aiohttp_client import Aiohttp, environment_proxy
 from support.scripted_server import (
     CHUNKED,
     Loop,
@@ -147,3 +147,32 @@ def test_what_aiohttp_cannot_do_is_said_at_once(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UsageError, match=r"set HTTP_PROXY to an http:// address or unset it; a socks5 proxy") as caught:
         Aiohttp(Target("model.test", 80), Options(ticking()))
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "target", "name"),
+    [
+        ({"http_proxy": "http://p:1"}, Target("gpu7", 80), "http_proxy"),
+        ({"HTTP_PROXY": "http://p:1"}, Target("gpu7", 80), "HTTP_PROXY"),
+        ({"HTTPS_PROXY": "http://p:1"}, Target("gpu7", 443, secure=True), "HTTPS_PROXY"),
+        ({"HTTPS_PROXY": "http://p:1"}, Target("gpu7", 80), None),
+        ({"ALL_PROXY": "http://p:1"}, Target("gpu7", 80), "ALL_PROXY"),
+        ({"http_proxy": "http://p:1", "no_proxy": "gpu7,other"}, Target("gpu7", 80), None),
+        ({"http_proxy": "http://p:1"}, Target("127.0.0.1", 80), None),
+        ({"http_proxy": "http://p:1"}, Target("localhost", 80), None),
+        ({"http_proxy": "http://p:1"}, Target("localhost", 0, unix="/s"), None),
+        ({"http_proxy": ""}, Target("gpu7", 80), None),
+        ({}, Target("gpu7", 80), None),
+    ],
+)
+def test_a_proxy_that_is_not_used_is_known(
+    environment: dict[str, str], target: Target, name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    assert factory.proxy_variable(target) == name
+
+
+def test_aiohttp_takes_the_proxy_for_all_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "http://p.test:1")
+    assert str(environment_proxy(Target("gpu7", 80))) .startswith("http://p.test:1")

@@ -57,7 +57,7 @@ class ResponseParser:
         "_keep_text",
         "_parse_event",
         "_parser",
-        "_redirect",
+        "_remark",
         "_splitter",
         "_template",
         "_tokens",
@@ -96,7 +96,7 @@ class ResponseParser:
         self._template = EventTemplate(usable=parser is api)
         self._body = bytearray()
         self._content_type = b""
-        self._redirect: str | None = None
+        self._remark: str | None = None
         self._unsplit = 0  # bytes since the last event of the stream ended
         self._finishes: dict[int, str] = {}
         self._deltas: list[Delta] = []
@@ -106,14 +106,14 @@ class ResponseParser:
         status: int,
         content_type: bytes | None,
         content_encoding: bytes | None = None,
-        redirect: str | None = None,
+        remark: str | None = None,
     ) -> None:
         """Take the head of the response. An error, or JSON in answer to a streamed request, is not read as a stream.
 
-        redirect: the address that the response redirects to.
+        remark: words to add to the message of a failed status: where it redirects to, or what was asked.
         """
         self.status = status
-        self._redirect = redirect
+        self._remark = remark
         self._content_type = content_type or b""
         if not 200 <= status < 300 or self._content_type.lower().startswith(b"application/json"):
             self.streamed = False
@@ -188,9 +188,8 @@ class ResponseParser:
             self._tokens = []
         if self.status is not None and not 200 <= self.status < 300:
             message = error_body_message(bytes(self._body[:MAX_ERROR_BODY]))
-            if self._redirect is not None:
-                message = f"redirects to {self._redirect}, which is not followed: give that address as --url"
-            failure = Failure(FailureCause.STATUS, f"HTTP {self.status}: {message}")
+            remark = f" ({self._remark})" if self._remark is not None else ""
+            failure = Failure(FailureCause.STATUS, f"HTTP {self.status}: {message}{remark}")
         else:
             failure = self.failure or failure
             if failure is None and self.streamed:

@@ -13,7 +13,7 @@ SERVER_AND_LOAD = """
 --host --port ~ --hostname --address --addr | vLLM, SGLang, GuideLLM, EvalScope, Locust, hey, llama.cpp | --url |
  write http://HOST:PORT
 -u | AIPerf, genai-perf | --url | for users of Locust or k6, -c
---endpoint --custom-endpoint ~ --path | vLLM, AIPerf, genai-perf | --api | a path before /v1 belongs into --url
+--endpoint --custom-endpoint | vLLM, AIPerf, genai-perf | --path | or --api, for the path of another protocol
 --backend --api-backend | vLLM, SGLang, GuideLLM, genai-perf, genai-bench | --api | openai-chat is chat, openai and
  vllm are completions
 --endpoint-type | AIPerf, genai-perf | --api | chat, completions, responses, messages, embeddings or rerank
@@ -43,8 +43,8 @@ SERVER_AND_LOAD = """
  EvalScope | --timeout |
 --read-timeout | EvalScope | --idle-timeout |
 --max-retries --retry ~ --num-retries | inspect, curl | --retries |
---ready-check-timeout-sec --wait-for-model-timeout --no-test-connection --wait-for-model-mode | vLLM, SGLang, AIPerf,
- EvalScope | | one request tests the server before the start: wait until it is up
+--ready-check-timeout-sec --wait-for-model-timeout ~ --ready-timeout --startup-timeout | vLLM, SGLang, AIPerf | --wait |
+--no-test-connection --wait-for-model-mode | AIPerf, EvalScope | | one request tests the server before the start
 --max-concurrency --num-concurrent-requests --num-concurrency ~ --concurrency-level | vLLM, SGLang, llmperf,
  genai-bench | -c |
 --parallel -np ~ --parallelism --max-parallel --num-parallel | EvalScope, llama.cpp | -c |

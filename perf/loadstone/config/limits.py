@@ -15,6 +15,21 @@ class Limits:
 
     GROUP: ClassVar = "timeouts (seconds, or 500ms, 2m, 1h30m)"
 
+    wait: Annotated[
+        float | None,
+        Flag(
+            "wait up to this long for servers that are starting, such as 10m (default: not at all)", kinds.TIME, above=0
+        ),
+    ] = None
+    first_timeout: Annotated[
+        float,
+        Flag(
+            "longest time for a request that tries the server before the run: some compile at the first one"
+            " (default: 10m)",
+            kinds.TIME,
+            above=0,
+        ),
+    ] = 600.0
     connect_timeout: Annotated[float, Flag("longest time to open a connection (default: 30)", kinds.TIME, above=0)] = (
         30.0
     )

@@ -78,6 +78,14 @@ class Server:
         ),
     ] = None
     batch_size: Annotated[int, Flag("prompts per call of a local model (default: 1)", least=1)] = 1
+    path: Annotated[
+        str | None,
+        Flag(
+            "path of the API below --url, where it is not the protocol's own (default: that of --api; a --url that"
+            " ends in /chat/completions or the like is whole)",
+            metavar="/PATH",
+        ),
+    ] = None
     # Servers that speak no known protocol.
     body_template: Annotated[
         str | None,
@@ -105,7 +113,8 @@ class Server:
     ] = None
     # How the client sends and takes its timestamps.
     transport: Annotated[
-        Literal["wire", "aiohttp"], Flag("HTTP client: wire (default), or aiohttp, which uses proxies")
+        Literal["wire", "aiohttp"],
+        Flag("HTTP client: wire (default), or aiohttp, which goes through the proxy of HTTP_PROXY and HTTPS_PROXY"),
     ] = "wire"
     clock: Annotated[
         Literal["auto", "kernel", "user"],
@@ -142,6 +151,17 @@ class Server:
             "PEM file of a certificate authority to trust",
             metavar="FILE",
             excludes=(("insecure", "with that one no certificate is verified"),),
+        ),
+    ] = None
+    client_cert: Annotated[
+        str | None, Flag("PEM file of this client's certificate, for servers that ask for one", metavar="FILE")
+    ] = None
+    client_key: Annotated[
+        str | None,
+        Flag(
+            "PEM file of the key of --client-cert, unless that file holds it (a key without password)",
+            metavar="FILE",
+            needs=(("client_cert",), "it is the key of that certificate"),
         ),
     ] = None
 

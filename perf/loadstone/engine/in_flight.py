@@ -185,11 +185,14 @@ class InFlightRequest:
         exchange = self.exchange
         status = exchange.status
         assert status is not None
-        redirect = None
+        remark = None
         if 300 <= status < 400 and (location := exchange.header(b"location")) is not None:
-            redirect = hide_in_url(clean(location.decode("latin-1"), MAX_LABEL))
+            target = hide_in_url(clean(location.decode("latin-1"), MAX_LABEL))
+            remark = f"redirects to {target}, which is not followed: give that address as --url"
+        elif status in (404, 405):
+            remark = f"asked was POST {hide_in_url(self.prepared.request.path)}"
         encoding = exchange.header(b"content-encoding")
-        self.response.start(status, exchange.header(b"content-type"), encoding, redirect)
+        self.response.start(status, exchange.header(b"content-type"), encoding, remark)
 
     def check_timeouts(self) -> None:
         """End the request if a limit has passed, else set a timer for the next limit.

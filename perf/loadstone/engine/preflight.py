@@ -1,94 +1,219 @@
 """Check the servers before a run: do they answer, do they accept the key, which models do they list.
 
-Uses the run's own transport. A problem becomes one sentence. A server that does not list models is not a problem.
+Uses the run's own transport. A problem becomes one sentence, which names the address that was asked. A server that does
+not list its models is not a problem if one is named.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
-
-import msgspec
 
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.apis.server_errors import error_body_message
+from loadstone.config.redact import hide_in_url
+from loadstone.config.schema import Config
 from loadstone.engine.requests import PreparedRequest
-from loadstone.errors import ConfigError, ServerError
+from loadstone.engine.sender import Endpoint
+from loadstone.errors import ConfigError, Notice, ServerError
 from loadstone.records import FailureCause
 from loadstone.summary import ServerInfo
-from loadstone.text import MAX_LABEL, clean, replace_surrogate_escapes
-from loadstone.transport import Exchange, Request, Transport, TransportError
+from loadstone.text import MAX_LABEL, clean, parse_json_leniently
+from loadstone.transport import Exchange, Request, TransportError
 
-# Seconds for an answer.
+# Seconds for the list of models.
 TIMEOUT = 30.0
+# Seconds between two attempts while a server starts, and after which a notice says what is waited for.
+WAIT_EVERY = 1.0
+NOTICE_AFTER = 10.0
 # Characters of a model's name; longer ones name no model. Each record holds the name.
 MAX_MODEL_NAME = 1000
+# Bytes of an answer that are kept.
+MAX_BODY = 2**24
+# Models that a message names.
+_NAMED = 5
 # Statuses of a server that is up, but busy.
 _BUSY = (429, 503)
+# Statuses of a server that is starting, or of the gateway in front of it.
+_STARTING = (502, 503, 504)
+
+
+class NotReadyError(ServerError):
+    """A server that does not answer, or says that it is not ready: it may be starting."""
 
 
 async def query_server(
-    transport: Transport, url: str, path: str, headers: tuple[tuple[str, str], ...], key_hint: str
+    endpoint: Endpoint, headers: tuple[tuple[str, str], ...], key_hint: str, wait: float | None, notice: Notice
 ) -> ServerInfo:
-    """Get the list of models. Raises UsageError when the server does not answer or refuses the key."""
-    status, body, exchange = await send_request(transport, Request("GET", path, headers), url)
+    """Get the list of models.
+
+    wait: seconds to wait for a server that is starting; None: it is to be up.
+
+    Raises ServerError when the server does not answer or refuses the key.
+    """
+    request = Request("GET", endpoint.models_path, headers)
+    asked = endpoint.asked("GET", request.path)
+
+    async def query() -> tuple[int, bytes, Exchange]:
+        answer = await send_request(endpoint, request)
+        if wait is not None and answer[0] in _STARTING:
+            raise NotReadyError(f"{asked}: HTTP {answer[0]}: {error_body_message(answer[1])}")
+        return answer
+
+    status, body, exchange = await _until_ready(query, wait, notice)
     if status in (401, 403):
-        raise ServerError(f"{url} refuses the request (HTTP {status}: {error_body_message(body)}); {key_hint}")
-    models = None
-    if status == 200:
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, RecursionError):
-            rows: Any = msgspec.json.decode(replace_surrogate_escapes(body))["data"]
-            models = [row["id"] for row in rows if isinstance(row["id"], str) and len(row["id"]) <= MAX_MODEL_NAME]
+        raise ServerError(f"{asked} refuses the request (HTTP {status}: {error_body_message(body)}); {key_hint}")
+    models, problem = _read_models(status, body, exchange)
     software = exchange.header(b"server")
-    return ServerInfo(models, clean(software.decode("latin-1"), MAX_LABEL) if software else None)
+    return ServerInfo(models, clean(software.decode("latin-1"), MAX_LABEL) if software else None, problem)
 
 
-def choose_model(server: ServerInfo, requested: str | None, url: str, needed: bool = True) -> tuple[str, bool]:
+def choose_model(
+    server: ServerInfo, requested: str | None, endpoint: Endpoint, needed: bool = True
+) -> tuple[str, bool]:
     """Return the model to request, and whether the server lists it.
 
-    needed: True if a request has to name its model. Raises UsageError then when no model is known.
+    needed: True if a request has to name its model. Raises ConfigError then when no model is known.
     """
     models = server.models or ([] if needed else [""])
     if requested is not None:
         return requested, requested in models
     if not models:
-        raise ConfigError(f"{url} does not list its models; name one with --model", field="model")
+        problem = server.problem or "an empty list"
+        asked = endpoint.asked("GET", endpoint.models_path)
+        raise ConfigError(f"no list of models ({asked}: {problem}): name one with --model", field="model")
     return models[0], True
 
 
-async def probe(transport: Transport, prepared: PreparedRequest, api: API, url: str, models: list[str] | None) -> None:
+async def probe(
+    endpoint: Endpoint, prepared: PreparedRequest, api: API, models: list[str] | None, config: Config, notice: Notice
+) -> None:
     """Send one real request, for a model that the server does not list or an API whose response form is a guess.
 
-    models: those that the server lists. Raises UsageError when the request is refused or the response is unreadable.
+    models: those that the server lists. Raises ServerError when the request is refused or the response is unreadable.
     """
-    status, body, exchange = await send_request(transport, prepared.request, url)
+    asked = endpoint.asked("POST", prepared.request.path)
+
+    async def ask() -> tuple[int, bytes, Exchange]:
+        answer = await send_request(endpoint, prepared.request, config.first_timeout, notice)
+        if config.wait is not None and answer[0] in _STARTING:
+            raise NotReadyError(f"{asked}: HTTP {answer[0]}: {error_body_message(answer[1])}")
+        return answer
+
+    status, body, exchange = await _until_ready(ask, config.wait, notice)
     if status in _BUSY:
         return
+    if 300 <= status < 400 and (location := exchange.header(b"location")) is not None:
+        to = hide_in_url(clean(location.decode("latin-1"), MAX_LABEL))
+        raise ServerError(f"{asked} redirects to {to} (HTTP {status}), which is not followed: give it as --url")
     if not 200 <= status < 300:
-        known = f"; it lists {', '.join(clean(model, MAX_LABEL) for model in models[:5])}" if models else ""
-        raise ServerError(f"{url} refuses the first request (HTTP {status}: {error_body_message(body)}){known}")
+        words = error_body_message(body)
+        raise ServerError(f"{asked} refuses the first request (HTTP {status}: {words}){_hint(status, api, models)}")
     response = ResponseParser(api, stream=prepared.streamed)
-    response.start(status, exchange.header(b"content-type"))
+    response.start(status, exchange.header(b"content-type"), exchange.header(b"content-encoding"))
     response.feed(body, 0)
     failure = response.finish()
     if failure is not None and failure.kind == FailureCause.PROTOCOL:
-        raise ServerError(f"{url} answers, but not as --api expects: {failure.message}")
+        raise ServerError(f"{asked} answers, but not as --api expects: {failure.message}")
 
 
-async def send_request(transport: Transport, request: Request, url: str) -> tuple[int, bytes, Exchange]:
-    """Send one request. Return the status, the body and the exchange. Raises UsageError when there is no answer."""
+async def send_request(
+    endpoint: Endpoint, request: Request, seconds: float = TIMEOUT, notice: Notice | None = None
+) -> tuple[int, bytes, Exchange]:
+    """Send one request. Return the status, the body and the exchange.
+
+    seconds: to wait for the whole answer. notice: called if it takes long.
+
+    Raises NotReadyError when there is no answer.
+    """
     body = bytearray()
-    exchange = Exchange(lambda data, _: body.extend(data))
+
+    def keep(data: bytes, _: int) -> bool | None:
+        body.extend(data[: MAX_BODY - len(body)])
+        return len(body) >= MAX_BODY or None
+
+    exchange = Exchange(keep)
+    asked = endpoint.asked(request.method, request.path)
+    waiting = f"waiting for the answer to {asked}, up to {seconds:.4g} s (--first-timeout)"
+    hint = "is the server up, and --url right? --wait 10m waits for one that is starting"
     try:
-        async with asyncio.timeout(TIMEOUT):
-            await transport.exchange(request, exchange)
+        async with asyncio.timeout(seconds), _notice_later(waiting, notice):
+            await endpoint.transport.exchange(request, exchange)
     except TransportError as exc:
-        raise ServerError(f"no answer from {url}: {exc.failure.message}; is the server up, and --url right?") from exc
+        raise NotReadyError(f"no answer from {endpoint.url}: {exc.failure.message}; {hint}") from exc
     except TimeoutError as exc:
         if exchange.status is not None:  # it is answering, only slowly
             return exchange.status, bytes(body), exchange
-        problem = f"no answer from {url} to {request.method} {request.path} within {TIMEOUT:g} s"
-        raise ServerError(f"{problem}; is the server up, and --url right?") from exc
+        limit = "; --first-timeout allows more" if notice is not None else f"; {hint}"
+        raise NotReadyError(f"no answer to {asked} within {seconds:.4g} s{limit}") from exc
     return exchange.status or 0, bytes(body), exchange
+
+
+async def _until_ready(query: Any, wait: float | None, notice: Notice) -> tuple[int, bytes, Exchange]:
+    """Return the answer of `query()`, which is asked again for `wait` seconds while it raises NotReadyError."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + (wait or 0.0)
+    told = None
+    while True:
+        try:
+            answer: tuple[int, bytes, Exchange] = await query()
+        except NotReadyError as exc:
+            left = until - loop.time()
+            if wait is None:
+                raise
+            problem = str(exc).partition(";")[0]
+            if left <= 0:
+                raise ServerError(f"not ready after {wait:.4g} s (--wait): {problem}") from exc
+            if problem != told:
+                notice(f"waiting for the server, up to {left:.0f} s more: {problem}")
+                told = problem
+            await asyncio.sleep(min(WAIT_EVERY, left))
+        else:
+            return answer
+
+
+@contextlib.asynccontextmanager
+async def _notice_later(text: str, notice: Notice | None) -> AsyncIterator[None]:
+    """Call `notice` with a text if the block takes long."""
+    timer = None if notice is None else asyncio.get_running_loop().call_later(NOTICE_AFTER, notice, text)
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _read_models(status: int, body: bytes, exchange: Exchange) -> tuple[list[str] | None, str | None]:
+    """Return the models of a list, and what is wrong with it. None: there is no list, or nothing is wrong."""
+    if status != 200:
+        location = exchange.header(b"location")
+        to = f", redirects to {hide_in_url(clean(location.decode('latin-1'), MAX_LABEL))}" if location else ""
+        return None, f"HTTP {status}: {error_body_message(body)}{to}"
+    try:
+        value: Any = parse_json_leniently(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None, f"not JSON, but {clean(' '.join(body[:300].decode('utf-8', 'replace').split()), 80)!r}"
+    # OpenAI's form; some servers send the list alone, or call it `models`.
+    rows = value.get("data", value.get("models")) if isinstance(value, dict) else value
+    if not isinstance(rows, list):
+        return None, "JSON without a list of models"
+    names = [
+        row if isinstance(row, str) else row.get("id", row.get("name")) for row in rows if isinstance(row, dict | str)
+    ]
+    models = [name for name in names if isinstance(name, str) and 0 < len(name) <= MAX_MODEL_NAME]
+    return models, None if models else "an empty list"
+
+
+def _hint(status: int, api: API, models: list[str] | None) -> str:
+    """Return what to look at when the first request is refused."""
+    hints = []
+    if models:
+        more = f" and {len(models) - _NAMED:,} more" if len(models) > _NAMED else ""
+        hints.append(f"it lists {', '.join(clean(model, MAX_LABEL) for model in models[:_NAMED])}{more}")
+    if status in (404, 405):
+        name = type(api).__name__.lower()
+        hints.append(f"if the path is wrong, see --api (this is {name}), --path and the path of --url")
+    return "".join(f"; {hint}" for hint in hints)

@@ -32,7 +32,7 @@ from loadstone.records import Prompt
 from loadstone.schedule.plan import DatasetShape, Load, Plan, make_plan
 from loadstone.summary import ServerInfo
 from loadstone.transport import Options, Transport, address
-from loadstone.transport.factory import choose_arrival_clock, open_transport, tls_context
+from loadstone.transport.factory import choose_arrival_clock, open_transport, proxy_variable, tls_context
 from loadstone.units import NS_PER_S
 
 # Settings that requests know by another name.
@@ -95,6 +95,10 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
         times = plan.rows.recorded_at or [0]
         span = (times[-1] - times[0]) / NS_PER_S
         notice(f"replaying {plan.total:,} requests recorded over {span:,.0f} s")
+    for url in config.urls:
+        if config.transport == "wire" and (variable := proxy_variable(address.parse_url(url)[0])) is not None:
+            notice(f"{variable} is set and not used: --transport aiohttp goes through it, NO_PROXY names exceptions")
+            break
     unused = (
         request_reasons(config, {config.api or DEFAULT_API: api}, model) | unused | load_reasons(given, plan, prompts)
     )
@@ -181,18 +185,34 @@ def create_endpoints(config: Config, api: base.API, model: object | None = None)
         return [Endpoint(transport, "/", url=name)]
     if not config.urls:
         raise ConfigError("no server: give its address with --url http://HOST:PORT", field="url")
-    path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
+    own_path = api.path if config.stream and api.streams else api.path_unstreamed or api.path
+    path = own_path if config.path is None else f"/{config.path.lstrip('/')}"
     endpoints = []
     for url in config.urls:
         target, base_path = address.parse_url(url)
-        tls = tls_context(insecure=config.insecure, ca_file=config.ca_file) if target.secure else None
+        tls = None
+        if target.secure:
+            tls = tls_context(
+                insecure=config.insecure,
+                ca_file=config.ca_file,
+                client_cert=config.client_cert,
+                client_key=config.client_key,
+            )
         arrivals = choose_arrival_clock(config.clock, config.transport, target)
         options = Options(clock=timer.clock, connect_timeout=config.connect_timeout, tls=tls, arrival_clock=arrivals)
         transport = open_transport(config.transport, target, options)
-        models_path = address.sibling_path(base_path, path, "/v1/models") if path else "/v1/models"
-        path_here = address.join_path(base_path, path) or "/"
-        endpoints.append(Endpoint(transport, path_here, models_path, hide_in_url(url)))
+        models_path = address.sibling_path(base_path, own_path, "/v1/models") if own_path else "/v1/models"
+        path_here = (address.join_path(base_path, path) if config.path is None else _below(base_path, path)) or "/"
+        endpoints.append(Endpoint(transport, path_here, models_path, hide_in_url(url), address.full_url(target, "")))
     return endpoints
+
+
+def _below(base: str, path: str) -> str:
+    """Return a path of --path below that of --url, with the query of both."""
+    base, _, query = base.partition("?")
+    path, _, more = path.partition("?")
+    queries = "&".join(filter(None, (query, more)))
+    return base + path + (f"?{queries}" if queries else "")
 
 
 async def _query_servers(
@@ -201,12 +221,9 @@ async def _query_servers(
     """Query the servers, choose the models and encode the requests."""
     headers = (*api.headers, *secrets.request_headers(config))
     key_hint = secrets.key_hint(config)
-    servers = [
-        await preflight.query_server(endpoint.transport, endpoint.url, endpoint.models_path, headers, key_hint)
-        for endpoint in endpoints
-    ]
+    servers = [await preflight.query_server(endpoint, headers, key_hint, config.wait, notice) for endpoint in endpoints]
     models = [
-        preflight.choose_model(servers[0], requested, endpoints[0].url, api.names_model)[0]
+        preflight.choose_model(servers[0], requested, endpoints[0], api.names_model)[0]
         for requested, _ in config.models
     ]
     requests = prepare_requests(config, api, endpoints, models, prompts)
@@ -215,11 +232,11 @@ async def _query_servers(
     for endpoint, server in zip(endpoints, servers, strict=True):
         for number, model in enumerate(models):
             listed = not model or model in (server.models or ())
-            if not listed or api.probe_first:
+            if not listed or api.probe_first or config.wait is not None:
                 first = requests.get(0, number)
                 message = msgspec.structs.replace(first.request, path=endpoint.path)
                 request = msgspec.structs.replace(first, request=message)
-                await preflight.probe(endpoint.transport, request, api, endpoint.url, server.models)
+                await preflight.probe(endpoint, request, api, server.models, config, notice)
             if not listed:
                 notice(f"{endpoint.url} does not list a model {model!r}, but takes a request for it")
     return PreparedRun(config, api, plan, requests, endpoints, models, servers)

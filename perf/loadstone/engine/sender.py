@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
+from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.engine.in_flight import InFlightRequest, Timeouts
 from loadstone.engine.requests import PreparedRequest, PreparedRequests
@@ -41,12 +42,18 @@ class Endpoint(Struct, frozen=True):
     path: of the API on it.
     models_path: of its list of models.
     url: its address, without secrets.
+    origin: the address of its root, which paths follow.
     """
 
     transport: Transport
     path: str
     models_path: str = "/v1/models"
     url: str = ""
+    origin: str = ""
+
+    def asked(self, method: str, path: str) -> str:
+        """Return method and whole address of a request, without secrets, for messages."""
+        return f"{method} {hide_in_url(self.origin + path)}"
 
 
 # Timeouts where no settings are given.

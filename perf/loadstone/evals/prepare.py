@@ -144,7 +144,7 @@ async def _probe(
     load: Config, settings: Eval, tasks: Sequence[Task], notice: Notice
 ) -> tuple[str, dict[str, AnswerMode], dict[str, Any]]:
     """Return the name of the model, how each task is answered, and the capabilities of the server."""
-    async with client.open_clients(load) as clients:
+    async with client.open_clients(load, notice) as clients:
         model = clients[0].model
         listing = (await clients[0].get(client.MODELS)).json()
     common = mode.common_capabilities(await capabilities.probe_servers(load))

@@ -123,5 +123,7 @@ def scrape_spec(config: Config, pages: list[MetricsPage], folder: Path) -> Scrap
         transport=config.transport,
         insecure=config.insecure,
         ca_file=config.ca_file,
+        client_cert=config.client_cert,
+        client_key=config.client_key,
         connect_timeout=config.connect_timeout,
     )

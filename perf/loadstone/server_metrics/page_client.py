@@ -39,7 +39,16 @@ class PageClient:
         except UsageError as exc:
             text = f"--scrape takes http://HOST:PORT/metrics or https://..., not {page.display_url!r}"
             raise ConfigError(text) from exc
-        tls = tls_context(insecure=spec.insecure, ca_file=spec.ca_file) if target.secure else None
+        tls = (
+            tls_context(
+                insecure=spec.insecure,
+                ca_file=spec.ca_file,
+                client_cert=spec.client_cert,
+                client_key=spec.client_key,
+            )
+            if target.secure
+            else None
+        )
         options = Options(clock=time.monotonic_ns, connect_timeout=spec.connect_timeout, tls=tls)
         self._transport: Transport = open_transport(spec.transport, target, options)
 

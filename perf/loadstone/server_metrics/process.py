@@ -41,7 +41,7 @@ class ScrapeSpec(Struct, frozen=True, kw_only=True):
     interval: seconds between two scrapes.
     pattern: regular expression that matches the whole names of the series to keep.
     file: path of the server.csv to write.
-    transport, insecure, ca_file, connect_timeout: settings of the connections.
+    transport, insecure, ca_file, client_cert, client_key, connect_timeout: settings of the connections.
     """
 
     pages: list[MetricsPage]
@@ -51,6 +51,8 @@ class ScrapeSpec(Struct, frozen=True, kw_only=True):
     transport: str
     insecure: bool
     ca_file: str | None
+    client_cert: str | None
+    client_key: str | None
     connect_timeout: float
 
 

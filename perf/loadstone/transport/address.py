@@ -8,7 +8,11 @@ from urllib.parse import quote, unquote, urlsplit
 from loadstone.errors import ConfigError
 from loadstone.transport import Target
 
-_VERSIONS = ("/v1", "/v1beta/openai")
+# Ends of a base that stand for the version of an API: /v1, /api/v3, /api/paas/v4, /v1beta/openai, Azure's deployments.
+_VERSIONED = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?(?:/openai)?$|/openai/deployments/[^/]+$")
+_VERSION = "/v1"
+# Paths of APIs below the version, the longer before the shorter ones that they end with.
+_KNOWN = ("/chat/completions", "/completions", "/responses", "/messages", "/embeddings")
 _PORTS = {"http": 80, "https": 443}
 # Characters that are not escaped in a path or query.
 _PATH = "/%?:@!$&'()*+,;=-._~"
@@ -33,7 +37,7 @@ def parse_url(url: str) -> tuple[Target, str]:
                 raise ValueError(parts.scheme)
             target = Target(parts.hostname, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
     except ValueError as exc:
-        shown = re.sub(r"[^/]*@", "***@", url)
+        shown = re.sub(r"\?.*", "?***", re.sub(r"[^/]*@", "***@", url))
         raise ConfigError(
             f"--url takes http://HOST:PORT, https://HOST or unix:/PATH, not {shown!r}", field="url"
         ) from exc
@@ -44,13 +48,21 @@ def parse_url(url: str) -> tuple[Target, str]:
 def join_path(base: str, path: str) -> str:
     """Return the path of an API under the URL's path `base`.
 
-    The latter may be empty, a prefix, end in /v1 (Gemini's in /v1beta/openai), or be the whole path.
+    The latter may be empty, a prefix, end in a version such as /v1 or /api/v3, or be the whole path, wherever that is.
+    Raises ConfigError if it is the whole path of another API.
     """
     base, mark, query = base.partition("?")
-    if base.endswith(path):
+    below = path.removeprefix(_VERSION)
+    known = next((tail for tail in _KNOWN if base.endswith(tail)), None)
+    if below in _KNOWN and known not in (None, below):
+        raise ConfigError(
+            f"--url ends in {known}, and --api sends to {below}: leave out {known}, or give the --api of that path",
+            field="url",
+        )
+    if below and base.endswith((path, below)):
         full = base
-    elif base.endswith(_VERSIONS) and path.startswith("/v1/"):
-        full = base + path.removeprefix("/v1")
+    elif path.startswith(f"{_VERSION}/") and _VERSIONED.search(base):
+        full = base + below
     else:
         full = base + path
     return full + mark + query
@@ -59,4 +71,20 @@ def join_path(base: str, path: str) -> str:
 def sibling_path(base: str, api_path: str, other: str) -> str:
     """Return the path of another service (`/v1/models`) beside that of the API, under the same URL."""
     prefix, mark, query = base.partition("?")
-    return join_path(prefix.removesuffix(api_path), other) + mark + query
+    below = api_path.removeprefix(_VERSION)
+    root = prefix.removesuffix(api_path)
+    if root == prefix and below and prefix.endswith(below):
+        # The API is right below the root, so its sibling is too.
+        root = prefix.removesuffix(below)
+        return root + other.removeprefix(_VERSION) + mark + query
+    return join_path(root, other) + mark + query
+
+
+def full_url(target: Target, path: str) -> str:
+    """Return the URL of a path on a target. Secrets in the path stay."""
+    if target.unix is not None:
+        return f"http+unix://{quote(target.unix, safe='')}{path}"
+    scheme = "https" if target.secure else "http"
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    port = "" if target.port == _PORTS[scheme] else f":{target.port}"
+    return f"{scheme}://{host}{port}{path}"

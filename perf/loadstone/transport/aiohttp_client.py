@@ -167,14 +167,15 @@ class Aiohttp:
 
 
 def environment_proxy(target: Target) -> URL | None:
-    """Return the proxy of HTTP_PROXY or HTTPS_PROXY, or None if NO_PROXY names the host. Raises ConfigError.
+    """Return the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or None if NO_PROXY names the host. Raises ConfigError.
 
     It is looked up once. aiohttp's own `trust_env` does it in a thread for every request, and takes passwords from
     ~/.netrc, which collide with an Authorization header.
     """
     if target.unix is not None or urllib.request.proxy_bypass(target.host):
         return None
-    address = urllib.request.getproxies().get(_scheme(target))
+    proxies = urllib.request.getproxies()
+    address = proxies.get(_scheme(target)) or proxies.get("all")
     if address is None:
         return None
     proxy = URL(address if "://" in address else f"http://{address}")

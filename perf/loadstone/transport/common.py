@@ -40,6 +40,8 @@ _REASONS = {
     errno.EADDRNOTAVAIL: "no local port is free; use more client addresses or fewer connections",
     errno.EACCES: "permission denied",
 }
+# Environment variables that name a proxy.
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 # What this machine lacks, by the error.
 _LACKING = {
     errno.EMFILE: Resource.OPEN_FILES,
@@ -75,7 +77,10 @@ def connect_failure(exc: OSError, target: Target) -> Failure:
                 reason += "; is it a plain http:// server?"
         return Failure(FailureCause.TLS, f"TLS with {display_address(target)} failed: {reason}")
     if isinstance(exc, socket.gaierror):
-        return Failure(FailureCause.CONNECT, f"the host name {target.host} does not resolve: {exc.strerror or exc}")
+        proxied = any(os.environ.get(name) for name in PROXIES)
+        hint = " (a proxy is set in the environment: --transport aiohttp goes through it)" if proxied else ""
+        message = f"the host name {target.host} does not resolve: {exc.strerror or exc}{hint}"
+        return Failure(FailureCause.CONNECT, message)
     reason = _REASONS.get(exc.errno or 0) or exc.strerror or str(exc) or type(exc).__name__
     if target.secure and isinstance(exc, ConnectionError) and exc.errno != errno.ECONNREFUSED:
         return Failure(FailureCause.TLS, f"TLS with {display_address(target)} failed: {reason}")

@@ -28,9 +28,12 @@ BUILT_IN = {"dummy": "loadstone.transport.in_process:DummyModel"}
 # Iterations of the event loop for which a batch waits for more requests: its slots become free together.
 BATCH_ROUNDS = 5
 # Settings of a run that a model in this process does not use: it is a function, and answers as a whole.
-UNUSED = ("header", "retries", "stream", "usage")
+UNUSED = ("header", "retries", "stream", "usage", "path", "wait", "first_timeout")
 # Settings of connections: without a server, only --scrape has one.
-CONNECTION = ("transport", "insecure", "ca_file", "connect_timeout", "scrape_every", "scrape_all", "scrape_name")
+CONNECTION = (
+    *("transport", "insecure", "ca_file", "client_cert", "client_key", "connect_timeout", "scrape_every"),
+    *("scrape_all", "scrape_name"),
+)
 _FORM = "a dict with choices, each with a message"
 # Fields of a request body that are no settings of the generation.
 _NOT_SETTINGS = ("model", "messages", "prompt", "stream", "stream_options")

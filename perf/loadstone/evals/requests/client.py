@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,7 +23,7 @@ from loadstone.config import secrets
 from loadstone.config.schema import Config
 from loadstone.engine import preflight, prepare
 from loadstone.engine.sender import Endpoint
-from loadstone.errors import ServerError, UsageError
+from loadstone.errors import Notice, ServerError, UsageError
 from loadstone.transport import Headers, Request
 
 # HTTP statuses of a server that is too busy to answer now.
@@ -31,8 +32,9 @@ BUSY = (429, 503)
 ABSENT = (404, 405)
 # Seconds to wait before each retry if the server is busy.
 PAUSES = (1.0, 2.0, 4.0)
-# The path that Endpoint.models_path ends with; other paths take its place.
+# The list of models. Other paths take the place of what Endpoint.models_path ends with.
 MODELS = "/v1/models"
+_MODELS_END = re.compile(r"(?:/v1)?/models(?=\?|$)")
 
 
 class Refusal(enum.Enum):
@@ -99,10 +101,10 @@ class EvalClient:
         return await self._send("POST", path, msgspec.json.encode({"model": self.model, **fields}))
 
     async def _send(self, method: str, path: str, body: bytes = b"") -> ClientResponse:
-        target = self._endpoint.models_path.replace(MODELS, path, 1)
+        target = _MODELS_END.sub(path, self._endpoint.models_path, count=1)
         request = Request(method, target, self._headers, body)
         for pause in (*PAUSES, None):
-            status, answer, _ = await preflight.send_request(self._endpoint.transport, request, self.url)
+            status, answer, _ = await preflight.send_request(self._endpoint, request)
             if status not in BUSY or pause is None:
                 break
             await asyncio.sleep(pause)
@@ -111,8 +113,12 @@ class EvalClient:
         return ClientResponse(status, answer)
 
 
+def _ignore(_: str) -> None:
+    """Ignore a notice: it has been shown before."""
+
+
 @contextlib.asynccontextmanager
-async def open_clients(config: Config) -> AsyncIterator[list[EvalClient]]:
+async def open_clients(config: Config, notice: Notice = _ignore) -> AsyncIterator[list[EvalClient]]:
     """Open a client of each server of a run, and close them at the end of the context.
 
     Raises UsageError if a server does not answer, refuses the key, or the model cannot be determined.
@@ -123,9 +129,8 @@ async def open_clients(config: Config) -> AsyncIterator[list[EvalClient]]:
         try:
             clients = []
             for endpoint in endpoints:
-                url = endpoint.url
-                server = await preflight.query_server(endpoint.transport, url, endpoint.models_path, headers, hint)
-                clients.append(EvalClient(endpoint, headers, preflight.choose_model(server, requested, url)[0]))
+                server = await preflight.query_server(endpoint, headers, hint, config.wait, notice)
+                clients.append(EvalClient(endpoint, headers, preflight.choose_model(server, requested, endpoint)[0]))
             yield clients
         except UsageError as exc:
             raise exc.with_message(secrets.hide_secrets(str(exc), secrets.find_secrets(config))) from exc
