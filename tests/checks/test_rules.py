@@ -441,7 +441,7 @@ def test_the_innocent_are_shown_with_their_evidence() -> None:
 def raised() -> set[str]:
     """What the findings of all rules are called, from the code."""
     names = set()
-    for file in ("rules", "answers", "client_lag", "resources"):
+    for file in ("rules", "answers", "client_lag", "load", "resources", "server"):
         for node in ast.walk(ast.parse((ROOT / f"perf/loadstone/checks/{file}.py").read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Finding", "check_limit", "_worst"):
                 first = node.args[0]

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.capacity import queueing
-from loadstone.checks.rules import DRIFT, unfit
+from loadstone.checks.load import DRIFT
+from loadstone.checks.rules import unfit
 from loadstone.config.slo import SLO, STATISTICS, Objective
 from loadstone.errors import DataError
 from loadstone.metrics.slo import Estimate, Outcome, estimate
