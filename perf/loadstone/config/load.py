@@ -135,7 +135,9 @@ class Load(Pace):
         ),
     ] = None
     # An early end: the rest of a run that fails is of no use.
-    stop_saturated: Annotated[bool, Flag("stop an open loop that the server does not keep up with, after 7 seconds or more")] = False
+    stop_saturated: Annotated[
+        bool, Flag("stop an open loop that the server does not keep up with, after 7 seconds or more")
+    ] = False
 
     def check_load(self) -> None:
         """Check arrivals and texts, so that a mistake is found before anything is done. Raises ConfigError."""

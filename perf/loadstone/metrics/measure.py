@@ -67,7 +67,10 @@ def _saturation(columns: Columns, run: RunInfo, whole: Window | None) -> dict[st
         limited = config.concurrency is not None and config.rpm is None and config.tpm is None
         capped = limited and (whole.rates.get("peak_concurrency") or 0.0) >= (config.concurrency or 0)
         found = saturation.replay(columns.requests, capped, bool(run.stages))
-    return {"saturated_sent": found and found.sent, "saturated_carried": found and found.ended}
+    return {
+        "saturated_sent": None if found is None else found.sent,
+        "saturated_carried": None if found is None else found.ended,
+    }
 
 
 def most_common(failures: Counter[Failure]) -> list[tuple[str, str, int]]:

@@ -136,10 +136,10 @@ class SaturationDetector:
         return self._found
 
     def _row(self, at: float, sent: int, in_flight: int) -> _Row:
-        before = self._rows[-1] if self._rows else None
-        ttft = median(self._ttfts) if self._ttfts else before and before.ttft
-        tpot = before and before.tpot
-        self._ttfts.clear()
+        ttft, tpot = (self._rows[-1].ttft, self._rows[-1].tpot) if self._rows else (None, None)
+        if self._ttfts:
+            ttft = median(self._ttfts)
+            self._ttfts.clear()
         if len(self._tpots) >= MIN_TPOTS:
             tpot = median(self._tpots)
             self._tpots.clear()
