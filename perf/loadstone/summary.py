@@ -54,6 +54,7 @@ class ScheduleInfo(Struct, frozen=True):
     file: its file in the run folder.
     loop: closed (a number in flight) or open (a rate).
     requests: number of requests; None if it is open. prompts: number of prompts. repeats: prompts are sent repeatedly.
+    shared: fraction of the prompts (first turns) that another prompt of the run begins alike; None: unknown.
     """
 
     file: str = "schedule.jsonl"
@@ -62,6 +63,7 @@ class ScheduleInfo(Struct, frozen=True):
     prompts: int | None = None
     repeats: bool = False
     seed: int = 0
+    shared: float | None = None
 
 
 class StageInfo(Struct, frozen=True):

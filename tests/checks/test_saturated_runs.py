@@ -27,7 +27,7 @@ SERVERS: dict[str, Server] = {
     "few slots": lambda times, chance: queues.slots(times, chance, 2, 0.0525, prefill=0.01),
     "slots of equal answers": lambda times, chance: queues.slots(times, chance, 32, 0.95, spread=0.0),
     "slots of very different answers": lambda times, chance: queues.slots(times, chance, 64, 1.95, spread=1.2),
-    "all at once": lambda times, chance: queues.shared(times, chance),
+    "all at once": queues.shared,
     "all at once, first outputs early": lambda times, chance: queues.shared(times, chance, first=0.003),
     "slower with each": lambda times, chance: queues.shared(times, chance, slows=0.02),
 }
@@ -67,7 +67,7 @@ def measured(requests: Sequence[Served], config: dict[str, Any] | None = None, *
                 usage=Usage(prompt=100, completion=one.tokens),
                 pieces=Pieces(times, [3] * len(times)),
                 streamed=True,
-            )  # fmt: skip
+            )
         )
     whole = {"began": "now", "ended": "done", "config": {"rate": 60.0} | (config or {}), "schedule": {"loop": "open"}}
     return results.measure(records, run_info(whole | run))

@@ -8,8 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadstone.checks.finding import Finding, Rule, format_percent, grade
+from loadstone.metrics.cache_shares import UNEXPLAINED, cache_share
 from loadstone.summary import EndReason, Summary
 
+WARM_CACHE = "warm cache"
+# Datasets whose prompts come from the seed.
+GENERATED = (
+    *("random", "synthetic", "prefix_repetition", "generated-shared-prefix", "sonnet"),
+    *("mooncake", "azure", "burstgpt"),
+)
 # Requests of other clients, as fractions of ours: from there suspect, from there invalid.
 OTHERS = (0.01, 0.1)
 # APIs in which a server may count each text of a request as a request.
@@ -34,4 +41,26 @@ def _other_traffic(summary: Summary) -> Iterator[Finding]:
     yield Finding("other traffic", severity, measured, format_percent(OTHERS[0]), advice)
 
 
-RULES: tuple[Rule, ...] = (_other_traffic,)
+def _warm_cache(summary: Summary) -> Iterator[Finding]:
+    """Check that the server had not seen the prompts before this run: their TTFT is that of its prefix cache."""
+    share = cache_share(summary)
+    if share is None or share.is_warm is None or share.explained is None:
+        return
+    limit = min(1.0, share.explained) + UNEXPLAINED
+    measured = f"{share.cached:.1%} of the input was cached"
+    measured += " by the server's metrics" if share.source == "metrics" else ""
+    advice = "the server has seen these prompts before, and TTFT is that of its prefix cache: "
+    yield Finding(WARM_CACHE, "suspect" if share.is_warm else None, measured, f"{limit:.0%}", advice + _cold(summary))
+
+
+def _cold(summary: Summary) -> str:
+    """Return what to type for prompts that are not in the cache."""
+    config = summary.run.config
+    generated = config.dataset.partition(":")[0] in GENERATED
+    empty = "restart the server or empty its cache (vLLM: POST /reset_prefix_cache, SGLang: POST /flush_cache)"
+    return (
+        f"give another seed, such as --seed {config.seed + 1}, or {empty}" if generated else f"{empty}, or take others"
+    )
+
+
+RULES: tuple[Rule, ...] = (_warm_cache, _other_traffic)

@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from loadstone import results
 from loadstone.checks.rules import unfit
-from loadstone.compare import difference, estimate, settings
+from loadstone.compare import circumstances, difference, estimate, settings
 from loadstone.compare.difference import Estimate
 from loadstone.compare.estimate import RunFigures, WindowName
 from loadstone.compare.repeats import PLANNED_ENDS
-from loadstone.compare.verdicts import MARGIN, Comparison, Side, judge_sides
+from loadstone.compare.verdicts import MARGIN, Comparison, Side, judge_sides, with_circumstances
 from loadstone.config.slo import Objective
 from loadstone.engine import run_folder
 from loadstone.errors import DataError
@@ -118,6 +118,9 @@ def compare_sides(sides: Sequence[SideRuns], margin: float = MARGIN, window: Win
     """Compare the first side with each of the others. `margin`: fraction of base within which figures are the same."""
     base, *others = sides
     summaries = [[run.summary for run in side.runs] for side in sides]
+    cached = [circumstances.cached_input(runs) for runs in summaries]
+    figures = judge_sides(base.estimates, {side.name: side.estimates for side in others}, margin)
+    doubts = [circumstances.first_doubts(runs) for runs in summaries]
     return Comparison(
         margin=margin,
         window=window,
@@ -125,5 +128,17 @@ def compare_sides(sides: Sequence[SideRuns], margin: float = MARGIN, window: Win
         settings=settings.differing_settings(summaries),
         same_prompts=settings.same_digest(summaries, "bodies"),
         same_schedule=settings.same_digest(summaries, "schedule"),
-        against=judge_sides(base.estimates, {side.name: side.estimates for side in others}, margin),
+        against=[
+            with_circumstances(
+                figures[number],
+                circumstances.cache_difference(cached[0], cached[number + 1]),
+                circumstances.different_load(summaries[0], summaries[number + 1]),
+                [
+                    f"{name} {text}"
+                    for name, texts in ((base.name, doubts[0]), (side.name, doubts[number + 1]))
+                    for text in texts
+                ],
+            )
+            for number, side in enumerate(others)
+        ],
     )

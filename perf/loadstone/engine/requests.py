@@ -96,6 +96,11 @@ class PreparedRequests:
     def __len__(self) -> int:
         return len(self._first)
 
+    @property
+    def shared_tools(self) -> object:
+        """Return the tools that all requests have (--extra-body); None if there are none."""
+        return self._settings[0].extra_body.get("tools")
+
     def prompts(self, rows: Iterable[int]) -> dict[int, Prompt]:
         """Return prompts by the number of their row."""
         return {row: self._first[row].prompt for row in rows}

@@ -13,6 +13,7 @@ import msgspec
 
 from loadstone.config.schema import Config
 from loadstone.engine.prepare import PreparedRun
+from loadstone.engine.shared_prefixes import planned_share
 from loadstone.host import machine
 from loadstone.host.ceiling import load_ceiling
 from loadstone.host.client_health import allowed_cores, open_files
@@ -56,6 +57,7 @@ def describe_run(prepared: PreparedRun, digest: Digest) -> RunInfo:
             prompts=len(plan.turns),
             repeats=plan.repeats,
             seed=plan.load.seed,
+            shared=planned_share(prepared.requests, plan),
         ),
         stages=stages,
         server=prepared.servers[0],
