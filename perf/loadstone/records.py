@@ -258,7 +258,13 @@ def messages(prompt: Prompt) -> list[Message]:
     return [{"role": "user", "content": prompt.text or ""}]
 
 
-def next_prompt(previous: Prompt, answer: str, turn: Prompt) -> Prompt:
-    """Return the prompt of `turn`, with the history of `previous` and the answer to it."""
-    history = [*messages(previous), {"role": "assistant", "content": answer}, *messages(turn)]
+def next_prompt(
+    previous: Prompt, answer: str | Message, turn: Prompt, following: list[Message] | None = None
+) -> Prompt:
+    """Return the prompt of `turn`, with the history of `previous` and the answer to it, a text or a message.
+
+    following: the messages of the turn, if they are not as the dataset has them.
+    """
+    message = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
+    history = [*messages(previous), message, *(messages(turn) if following is None else following)]
     return msgspec.structs.replace(turn, text=None, messages=history)

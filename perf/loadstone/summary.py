@@ -81,11 +81,13 @@ class ServerInfo(Struct, frozen=True):
     models: the models that it lists; None: it does not list any.
     software: its `Server` header.
     problem: why there is no list of models.
+    owner: who owns the first model by the list; servers put their own name there.
     """
 
     models: list[str] | None = None
     software: str | None = None
     problem: str | None = None
+    owner: str | None = None
 
 
 class HostInfo(Struct, frozen=True):
@@ -327,7 +329,8 @@ class Source(Struct, frozen=True, kw_only=True):
     kinds: the servers whose metrics it has (`vLLM`, `DCGM` ...).
     scrapes: how often it was requested.
     missed: scrapes that failed.
-    whole, steady: what it reported in the whole run and in the steady window.
+    whole, steady: what it reported in the whole run and in the steady window, as far as it was scraped.
+    ended: seconds of the run at which the scraping ended, if before the load did.
     """
 
     url: str
@@ -336,6 +339,7 @@ class Source(Struct, frozen=True, kw_only=True):
     missed: int
     whole: ServerWindow
     steady: ServerWindow | None
+    ended: float | None = None
 
 
 class ClientServerMetric(Struct, frozen=True):

@@ -209,7 +209,9 @@ def test_a_server_that_refuses_every_request(capsys: Capture) -> None:
         done = loadstone(capsys, "run", "--url", url, "-n", 3, "-o", "run")
     assert done.status == 1
     assert "loadstone: no request succeeded; 3 ended with status: HTTP 404: no model scripted" in done.err
-    assert [row.error.message for row in records(Path("run")) if row.error] == ["HTTP 404: no model scripted (asked was POST /v1/chat/completions)"] * 3
+    assert [row.error.message for row in records(Path("run")) if row.error] == [
+        "HTTP 404: no model scripted (asked was POST /v1/chat/completions)"
+    ] * 3
 
 
 def test_a_page_of_html_becomes_one_sentence(capsys: Capture) -> None:

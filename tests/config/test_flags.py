@@ -57,7 +57,7 @@ def test_settings_that_need_or_exclude_others_name_settings() -> None:
 def test_a_flag_and_a_file_give_the_same_setting(name: str, tmp_path: Path) -> None:
     setting = settings_of(Config)[name]
     text, value = VALUES.get(setting.kind, ("a", "a"))
-    if setting.kind.takes.startswith(("wire", "round", "auto, kernel", "first", "final")):
+    if setting.kind.takes.startswith(("wire", "round", "auto, kernel", "first", "final", "max_tokens")):
         text = value = setting.kind.takes.split(" or ")[-1]
     if setting.type is bool:
         typed, value = [f"--{'no-' if setting.default else ''}{setting.name}"], not setting.default

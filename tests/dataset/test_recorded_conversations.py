@@ -70,7 +70,12 @@ CASES = [
     (SWIFT, "live", Prompt(id="c", text="One?", later=[later("Two?")])),
     (TURNS, None, Prompt(id="c", text="One?")),
     (TURNS, "live", Prompt(id="c", text="One?", later=[later("Two?")])),
-    (OPENAI | {"temperature": 0}, "live", Prompt(id="c", messages=MESSAGES, body={"temperature": 0})),
+    (
+        OPENAI | {"temperature": 0},
+        "live",
+        Prompt(id="c", messages=MESSAGES[:2], body={"temperature": 0}, later=[later("Two?", body={"temperature": 0})]),
+    ),
+    (OPENAI | {"temperature": 0}, None, Prompt(id="c", messages=MESSAGES, body={"temperature": 0})),
     (
         OPENAI | {"output_len": 9},
         "live",
@@ -88,7 +93,9 @@ CASES = [
         Prompt(
             id="c",
             text="One?",
-            later=[Prompt(id="c.2", messages=[said("system", "Now in verse."), said("user", "Two?")])],
+            later=[
+                Prompt(id="c.2", messages=[said("tool", "7"), said("system", "Now in verse."), said("user", "Two?")])
+            ],
         ),
     ),
     (
@@ -112,7 +119,7 @@ def test_what_is_asked(tmp_path: Path, row: Any, history: str | None, expected: 
 BAD = [
     (TURNS, "recorded", "no answers are recorded between the turns; say --history first or live"),
     ({"messages": [SYSTEM]}, "live", "messages has no turn of the user"),
-    ({"turns": [{"text": "a", "delay": "2s"}]}, None, "delay is '2s', not a number of seconds"),
+    ({"turns": [{"text": "a", "delay": "2s"}]}, None, "delay is '2s', not a number of milliseconds"),
     ({"turns": [{"text": "a", "think_time": -1}]}, None, "think_time is '-1', not a number of seconds"),
     ({"conversation": [{"human": 7}]}, None, "a turn of `conversation` lacks `human`"),
 ]

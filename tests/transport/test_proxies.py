@@ -175,4 +175,4 @@ def test_a_proxy_that_is_not_used_is_known(
 
 def test_aiohttp_takes_the_proxy_for_all_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", "http://p.test:1")
-    assert str(environment_proxy(Target("gpu7", 80))) .startswith("http://p.test:1")
+    assert str(environment_proxy(Target("gpu7", 80))).startswith("http://p.test:1")

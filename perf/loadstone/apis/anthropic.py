@@ -20,6 +20,7 @@ from loadstone.apis.common import (
     json_decoder,
     output_limit,
     overlay,
+    parse_arguments,
     prompt_messages,
     reject_fixed_length,
     sampling_fields,
@@ -116,8 +117,17 @@ class Messages(API):
 
 
 def _message(message: Message) -> Message:
-    """Return a chat message with its images in this protocol's form; other parts have the same form in both."""
+    """Return a chat message with images, tool calls and their results in this protocol's form.
+
+    Other parts have the same form in both.
+    """
     content = message.get("content")
+    if message.get("role") == "tool":
+        result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": content or ""}
+        return {"role": "user", "content": [result]}
+    if message.get("tool_calls"):
+        texts = [{"type": "text", "text": content}] if content else []
+        return {"role": "assistant", "content": [*texts, *map(_tool_use, message["tool_calls"])]}
     if not isinstance(content, list):
         return message
     parts = []
@@ -130,6 +140,12 @@ def _message(message: Message) -> Message:
         else:
             parts.append(part)
     return {**message, "content": parts}
+
+
+def _tool_use(call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function") or {}
+    arguments = parse_arguments(function.get("arguments"))
+    return {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": arguments}
 
 
 def _message_start(event: _Event) -> Event:

@@ -11,6 +11,10 @@ from msgspec import Struct
 from loadstone.apis.sse import ServerSentEvents
 from loadstone.records import Prompt, Usage
 
+# Chat's field with the maximum number of output tokens, and its newer name, which OpenAI's reasoning models insist on.
+MAX_TOKENS = "max_tokens"
+MAX_COMPLETION_TOKENS = "max_completion_tokens"
+
 
 class RequestSettings(Struct, frozen=True, kw_only=True):
     """What every request of a run has in common. None: not set, so the server's default applies.
@@ -24,7 +28,8 @@ class RequestSettings(Struct, frozen=True, kw_only=True):
     temperature: sampling temperature.
     sampling: those of `top_p top_k min_p presence_penalty frequency_penalty repetition_penalty min_tokens stop seed
         logprobs n` that were set. Each API knows where its protocol wants them.
-    extra_body: fields that override those of the body.
+    extra_body: fields that override those of the body; null removes one.
+    max_tokens_field: chat's name of the field with the maximum number of output tokens.
     """
 
     model: str
@@ -36,6 +41,7 @@ class RequestSettings(Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     sampling: dict[str, Any] = {}
     extra_body: dict[str, Any] = {}
+    max_tokens_field: str = MAX_TOKENS
 
 
 class ToolFunction(Struct, omit_defaults=True, gc=False):

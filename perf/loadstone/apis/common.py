@@ -128,12 +128,29 @@ def stop_as_list(fields: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def overlay(body: dict[str, Any], *overrides: dict[str, Any]) -> dict[str, Any]:
-    """Update the body with the fields of the run and of the row, and return it. Objects are merged field by field."""
+    """Update the body with the fields of the run and of the row, and return it.
+
+    Objects are merged field by field. A value of None removes a field, as in JSON merge patches (RFC 7396).
+    """
     for override in overrides:
         for name, value in override.items():
             known = body.get(name)
-            body[name] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value
+            if isinstance(known, dict) and isinstance(value, dict):
+                body[name] = overlay(dict(known), value)
+            elif value is None:
+                body.pop(name, None)
+            else:
+                body[name] = value
     return body
+
+
+def parse_arguments(arguments: Any) -> dict[str, Any]:
+    """Return the arguments of a recorded tool call as an object; an empty one if they are not JSON of an object."""
+    try:
+        value = msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments
+    except msgspec.DecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def image_url(part: dict[str, Any]) -> str:

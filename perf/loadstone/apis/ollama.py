@@ -18,6 +18,7 @@ from loadstone.apis.common import (
     json_decoder,
     output_limit,
     overlay,
+    parse_arguments,
     prompt_messages,
     reject_fixed_length,
     same_names,
@@ -118,8 +119,15 @@ class Ollama(API):
 
 
 def _message(message: Message) -> Message:
-    """Return a chat message with its content as one text and its images beside it."""
+    """Return a chat message with its content as one text, its images beside it, and arguments as objects."""
     content = message.get("content")
+    if message.get("tool_calls"):
+        functions = [call.get("function") or {} for call in message["tool_calls"]]
+        calls = [
+            {"function": {"name": each.get("name"), "arguments": parse_arguments(each.get("arguments"))}}
+            for each in functions
+        ]
+        message = {**message, "content": content_text(content), "tool_calls": calls}
     if not isinstance(content, list):
         return message
     images = []

@@ -12,7 +12,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from loadstone.apis.base import API, Delta, Event, ReportedLogprobs, RequestSettings, ToolCall, ToolFunction
+from loadstone.apis.base import (
+    API,
+    MAX_COMPLETION_TOKENS,
+    MAX_TOKENS,
+    Delta,
+    Event,
+    ReportedLogprobs,
+    RequestSettings,
+    ToolCall,
+    ToolFunction,
+)
 from loadstone.apis.common import (
     SAMPLING,
     decode_again,
@@ -73,6 +83,7 @@ _MAY_HAVE_TOKEN = (None, "length")
 # Fields by which vLLM constrains the output to a grammar.
 _GRAMMARS = ("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar")
 _NAMES = {name: name for name in SAMPLING}
+_LIMITS = (MAX_TOKENS, MAX_COMPLETION_TOKENS)
 
 
 class Chat(API):
@@ -112,9 +123,10 @@ def _body(
     logprobs: fields that replace those of `SAMPLING`, for chat.
     """
     body: dict[str, Any] = {"model": settings.model, **inputs}
+    limit = settings.max_tokens_field if "messages" in inputs else MAX_TOKENS
     output_len = output_limit(prompt, settings)
     if output_len is not None:
-        body["max_tokens"] = output_len
+        body[limit] = output_len
     if settings.ignore_eos:
         body["ignore_eos"] = True
     if settings.temperature is not None:
@@ -127,8 +139,15 @@ def _body(
             body["stream_options"]["continuous_usage_stats"] = True
 
     # The fields of the run come first, then those of the row, then a length that must be matched.
-    body = {**body, **logprobs, **settings.extra_body, **prompt.body}
-    if not body["stream"]:
+    # Null removes a field, and either name of the limit stands for both.
+    overrides = {**settings.extra_body, **prompt.body}
+    other = next((name for name in _LIMITS if name != limit and overrides.get(name) is not None), None)
+    if other is not None and limit not in prompt.body:
+        body.pop(limit, None)
+    body = {**body, **logprobs, **overrides}
+    if None in overrides.values():
+        body = {name: value for name, value in body.items() if value is not None or name not in overrides}
+    if not body.get("stream", True):
         body.pop("stream_options", None)
     if not settings.exact_length or output_len is None:
         return body
@@ -140,8 +159,10 @@ def _body(
     if tool_required or form.get("type") not in (None, "text") or any(name in body for name in _GRAMMARS):
         return body
 
-    body.pop("max_completion_tokens", None)
-    return body | {"max_tokens": output_len, "min_tokens": output_len, "ignore_eos": True}
+    for name in _LIMITS:
+        if name != limit:
+            body.pop(name, None)
+    return body | {limit: output_len, "min_tokens": output_len, "ignore_eos": True}
 
 
 def _parse(data: bytes) -> Event:

@@ -81,7 +81,7 @@ class Responses(API):
     def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
         inputs: str | list[Message] | None = prompt.text
         if inputs is None:
-            inputs = [_message(message) for message in prompt_messages(prompt, "responses")]
+            inputs = [item for message in prompt_messages(prompt, "responses") for item in _items(message)]
         body: dict[str, Any] = {"model": settings.model, "input": inputs}
         output_len = output_limit(prompt, settings)
         if output_len is not None:
@@ -119,6 +119,22 @@ class Responses(API):
             summary = "".join(part.text or "" for part in item.summary or ())
             deltas.append(Delta(reasoning=text or summary, summary=bool(summary and not text)))
         return _end_event(response, deltas)
+
+
+def _items(message: Message) -> list[Message]:
+    """Return the items of a chat message: itself, its tool calls, or the result of one."""
+    if message.get("role") == "tool":
+        output = message.get("content") or ""
+        return [{"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": output}]
+    calls = message.get("tool_calls") or ()
+    items = [_message({name: value for name, value in message.items() if name != "tool_calls"})]
+    if calls and not message.get("content"):
+        items = []
+    for call in calls:
+        function = call.get("function") or {}
+        item = {"type": "function_call", "call_id": call.get("id"), "name": function.get("name")}
+        items.append({**item, "arguments": function.get("arguments") or "{}"})
+    return items
 
 
 def _message(message: Message) -> Message:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 from loadstone.checks import answers, client_lag, load, resources, server
 from loadstone.checks.finding import Finding, Rule, Severity, format_percent, grade, one_line
+from loadstone.config.refusals import advise
+from loadstone.records import FailureCause
 from loadstone.summary import COMPLETE, Doubt, EndReason, Status, Summary, Verdict
 
 # Advice by the reason of an early end.
@@ -96,7 +98,8 @@ def why_failed(summary: Summary) -> str:
     if not summary.failures:
         return "find out why the others failed"
     kind, message, count = max(summary.failures, key=lambda failure: failure[2])
-    return f"{count} ended with {kind}: {one_line(message)}"
+    advice = advise(message) if kind == FailureCause.STATUS else None
+    return f"{count} ended with {kind}: {one_line(message)}" + (f"; {advice}" if advice else "")
 
 
 def why_no_success(summary: Summary) -> str:

@@ -63,4 +63,17 @@ def _cold(summary: Summary) -> str:
     )
 
 
-RULES: tuple[Rule, ...] = (_warm_cache, _other_traffic)
+def _scraper(summary: Summary) -> Iterator[Finding]:
+    """Check that the server's metrics were scraped to the end."""
+    ended = [source.ended for source in summary.server.sources if source.ended is not None] if summary.server else []
+    if ended:
+        measured = f"nothing was scraped after {max(0.0, min(ended)):.1f} s"
+        duration = f"{summary.duration:.1f} s" if summary.duration else "the whole run"
+        advice = (
+            "the process that scrapes was killed, or could not write (memory, disk): the client's figures hold, the "
+        )
+        advice += "server's end there"
+        yield Finding("scraper lost", "suspect", measured, duration, advice)
+
+
+RULES: tuple[Rule, ...] = (_scraper, _warm_cache, _other_traffic)

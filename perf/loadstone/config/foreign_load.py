@@ -33,7 +33,6 @@ SERVER_AND_LOAD = """
 --connection-reuse-strategy --disable-keepalive ~ --keepalive | AIPerf, hey, oha | | connections are pooled and reused
 --headers -H ~ --http-headers | AIPerf, genai-perf, EvalScope, Locust, hey, oha, wrk, curl | --header | one 'NAME:
  VALUE' each time
---session-header | AIPerf | --header |
 --api-key ~ --openai-api-key --auth-token --token --api-token | AIPerf, EvalScope, genai-bench, inference-benchmarker,
  llama.cpp | --api-key-env | put the key into OPENAI_API_KEY, or into the variable named here
 --request-id-prefix | vLLM | --request-id |

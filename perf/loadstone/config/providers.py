@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import replace
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -82,6 +83,13 @@ def resolve(config: S, provider: str | None = None) -> S:
         api=config.api or (None if config.body_template is not None else known.api),
         api_key_env=config.api_key_env or known.key,
     )
+
+
+def default_max_tokens_field(config: Server) -> str:
+    """Return the field with the maximum number of output tokens that the provider of a chat API asks for."""
+    hosts = [urlsplit(url).hostname or "" for url in config.urls]
+    newer = all(host == "api.openai.com" or host.endswith(".openai.azure.com") for host in hosts) and bool(hosts)
+    return "max_completion_tokens" if newer else "max_tokens"
 
 
 def key_header(variable: str, key: str) -> tuple[str, str]:

@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+# Names and values of headers (RFC 9110, 5.6.2 and 5.5, of ASCII only).
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 # Replaces a secret.
 HIDDEN = "***"
 # Names of secrets, and values that are secrets under any name.

@@ -20,6 +20,13 @@ class Sampling:
         Literal["final", "each", "off"],
         Flag("token counts to request: at the end of a stream (default), with each event, or none"),
     ] = "final"
+    max_tokens_field: Annotated[
+        Literal["max_tokens", "max_completion_tokens"] | None,
+        Flag(
+            "field of a chat request that holds the maximum number of output tokens (default: max_completion_tokens for"
+            " OpenAI and Azure or where a server asks for it, else max_tokens)"
+        ),
+    ] = None
     temperature: Annotated[float | None, Flag("sampling temperature (default: the server's)", metavar="T")] = None
     top_p: Annotated[float | None, Flag("sampling parameter top-p (default: the server's)")] = None
     top_k: Annotated[int | None, Flag("sampling parameter top-k (default: the server's)")] = None
@@ -39,8 +46,8 @@ class Sampling:
         None
     )
     chat_template_kwargs: Annotated[dict[str, Any] | None, Flag("arguments for the chat template", hide=hide)] = None
-    extra_body: Annotated[dict[str, Any], Flag("fields to add to every request body", hide=hide)] = field(
-        default_factory=dict
+    extra_body: Annotated[dict[str, Any], Flag("fields to add to every request body; null removes one", hide=hide)] = (
+        field(default_factory=dict)
     )
     tokenizer: Annotated[
         str | None,

@@ -17,6 +17,7 @@ from loadstone.config.load import Load
 from loadstone.config.output import Output, Scraping
 from loadstone.config.parse import REPLAY
 from loadstone.config.providers import DEFAULT_API
+from loadstone.config.redact import HEADER_NAME, HEADER_VALUE
 from loadstone.config.sampling import Sampling
 from loadstone.config.server import DUMMY as DUMMY
 from loadstone.config.server import Server
@@ -58,6 +59,12 @@ class Config(Output, Scraping, Load, Sampling, Requests, Workload, Limits, Serve
         if self.request_id is not None and any(name.lower() == "x-request-id" for name in self.header):
             text = "--request-id and a --header X-Request-Id say the same thing twice: give one of them"
             raise ConfigError(text, field="request_id")
+        if self.request_id and not HEADER_VALUE.fullmatch(self.request_id):
+            text = f"--request-id takes one line of ASCII, as it is sent in a header, not {self.request_id!r}"
+            raise ConfigError(text, field="request_id")
+        if self.session_header is not None and not HEADER_NAME.fullmatch(self.session_header):
+            text = f"--session-header takes the name of a header such as X-Session-ID, not {self.session_header!r}"
+            raise ConfigError(text, field="session_header")
         self.models  # noqa: B018  parsed on access
         return self
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import msgspec
 
 from loadstone.config.providers import carries_key, key_header
-from loadstone.config.redact import HIDDEN, hide_in_url
+from loadstone.config.redact import HEADER_NAME, HEADER_VALUE, HIDDEN, hide_in_url
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 
@@ -29,8 +29,6 @@ LEAST = 4
 BEGINNING = 8
 # Words in front of a key, which are not secret.
 _SCHEMES = ("bearer", "basic", "digest", "token")
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 def request_headers(config: Config) -> Headers:
@@ -40,11 +38,11 @@ def request_headers(config: Config) -> Headers:
     """
     headers = dict(config.header)
     for name, value in headers.items():
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
             raise ConfigError(f"--header takes 'NAME: VALUE' on one line of ASCII; {name!r} is not fit for HTTP")
     variable = config.api_key_env or DEFAULT_KEY
     key = require_key(variable) if config.api_key_env else os.environ.get(variable)
-    if key and not _VALUE.fullmatch(key):
+    if key and not HEADER_VALUE.fullmatch(key):
         raise ConfigError(
             f"the key in {variable} is not one line of ASCII; say export {variable}=... with the key alone"
         )

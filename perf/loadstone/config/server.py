@@ -141,6 +141,14 @@ class Server:
             vary=False,
         ),
     ] = None
+    session_header: Annotated[
+        str | None,
+        Flag(
+            "header that names the conversation of a request, such as X-Session-ID, for routers that send it to the"
+            " server with its cache",
+            metavar="NAME",
+        ),
+    ] = None
     api_key_env: Annotated[
         str | None, Flag("environment variable that holds the API key (default: OPENAI_API_KEY)", metavar="NAME")
     ] = None

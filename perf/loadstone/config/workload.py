@@ -69,6 +69,14 @@ class Workload:
             " or all of them with live answers"
         ),
     ] = None
+    send_reasoning: Annotated[
+        str | None,
+        Flag(
+            "send the reasoning of live answers back in the history, in the field reasoning_content or FIELD",
+            metavar="FIELD",
+            bare="reasoning_content",
+        ),
+    ] = None
     scale_lengths: Annotated[float, Flag("factor for all lengths of a trace (default: 1)", above=0)] = 1.0
     # Limits of length: prompts beyond them are skipped.
     min_input_len: Annotated[int | None, Flag("skip prompts with fewer tokens than N", least=1)] = None

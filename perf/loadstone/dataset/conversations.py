@@ -20,12 +20,29 @@ from loadstone.records import Prompt
 
 # Fields that hold turns.
 LISTS = ("conversations", "conversation", "turns")
-# Fields of a turn with the pause before it, in seconds.
+# Fields of a turn with the pause before it, in seconds; `delay` beside `text` is AIPerf's, in milliseconds.
 PAUSES = ("think_time", "delay")
-_ROLES = {"human": "user", "user": "user", "system": "system"}
+# What datasets call the roles of a chat.
+_ROLES = {
+    **dict.fromkeys(("human", "user", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "bing", "chatgpt", "bard", "model", "bot", "ai"), "assistant"),
+    **dict.fromkeys(("tool", "function", "observation", "function_response"), "tool"),
+    "system": "system",
+    "developer": "developer",
+}
+# Fields of a turn that may hold its text, the first that is a text does.
+_TEXTS = ("content", "value", "text", "prompt")
 # Roles whose messages are sent if the answers are the server's own.
-_NOT_ASSISTANT = frozenset({"user", "system", "developer"})
+_NOT_ASSISTANT = frozenset({"user", "system", "developer", "tool"})
 _MISSING = {"conversations": "`from` or `value`", "conversation": "`human`"}
+# Fields of a request that a turn may set for itself.
+_REQUEST = """
+    max_tokens max_completion_tokens min_tokens temperature top_p top_k min_p stop seed tools tool_choice
+    response_format thinking_token_budget reasoning_effort chat_template_kwargs ignore_eos
+"""
+REQUEST_OF_TURN = frozenset(_REQUEST.split())
+# AIPerf's fields with more of them.
+_EXTRAS = ("extra", "extra_body")
 
 Message = dict[str, Any]
 Count = Callable[[str], int]
@@ -35,10 +52,12 @@ class Turn(Struct, frozen=True):
     """One side's contribution to a conversation.
 
     message: as a chat message. pause: seconds before it, None if not recorded.
+    body: fields of the request that asks for the answer to it.
     """
 
     message: Message
     pause: float | None = None
+    body: dict[str, Any] = {}
 
     @property
     def role(self) -> str:
@@ -52,34 +71,56 @@ def read_turns(value: object, position: RowPosition, name: str) -> list[Turn]:
     """
     if not isinstance(value, list):
         raise position.error(f"no list of `{name}` in the row")
-    turns = []
-    for entry in value:
-        pause: float | None = None
-        # The first pause that is recorded, in seconds.
-        for name_of_pause in PAUSES if isinstance(entry, dict) else ():
-            seconds = entry.get(name_of_pause)
-            if seconds is None:
-                continue
-            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
-                raise position.error(f"{name_of_pause} is {str(seconds)[:40]!r}, not a number of seconds")
-            pause = float(seconds)
-            break
-        # A chat message as it is, or the texts of an entry in another form.
-        match entry:
-            case {"role": str()}:
-                turns.append(Turn({key: value for key, value in entry.items() if key not in PAUSES}, pause))
-                continue
-            case {"from": str(sender), "value": str(text)}:
-                texts = [(_ROLES.get(sender, "assistant"), text)]
-            case {"human": str(text)}:
-                answer = entry.get("assistant")
-                texts = [("user", text), ("assistant", answer if isinstance(answer, str) else "")]
-            case str(text) | {"text": str(text)} | {"content": str(text)} | {"prompt": str(text)}:
-                texts = [("user", text)]
-            case _:
-                raise position.error(f"a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
-        turns += [Turn({"role": role, "content": text}, pause) for role, text in texts if text.strip()]
-    return turns
+    return [turn for entry in value for turn in _read_entry(entry, position, name)]
+
+
+def _read_entry(entry: object, position: RowPosition, name: str) -> list[Turn]:
+    """Return the turns of an entry: a text, a message in any form, or a question with its answer. Raises DataError."""
+    if isinstance(entry, str):
+        return [Turn({"role": "user", "content": entry})] if entry.strip() else []
+    if not isinstance(entry, dict):
+        raise position.error(f"a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
+    pause = read_pause(entry, position)
+    body = {key: value for key, value in entry.items() if key in REQUEST_OF_TURN}
+    for extra in _EXTRAS:
+        if isinstance(entry.get(extra), dict):
+            body |= entry[extra]
+    if isinstance(entry.get("human"), str):
+        answer = entry.get("assistant")
+        pair = (("user", entry["human"]), ("assistant", answer if isinstance(answer, str) else ""))
+        return [Turn({"role": role, "content": text}, pause, body) for role, text in pair if text.strip()]
+
+    # A chat message as it is.
+    sender = entry.get("role", entry.get("from"))
+    role = _ROLES.get(sender, sender if "role" in entry else "assistant") if isinstance(sender, str) else "user"
+    content, calls = entry.get("content"), entry.get("tool_calls")
+    if isinstance(entry.get("role"), str) and (calls or content is not None):
+        left_out = (*PAUSES, *REQUEST_OF_TURN, *_EXTRAS)
+        message = {key: value for key, value in entry.items() if key not in left_out}
+        return [Turn({**message, "role": role}, pause, body)]
+
+    # A text under another name.
+    texts = entry.get("texts")
+    text = next((entry[field] for field in _TEXTS if isinstance(entry.get(field), str)), None)
+    if text is None and isinstance(texts, list) and texts and all(isinstance(part, str) for part in texts):
+        text = "\n".join(texts)
+    if text is None:
+        raise position.error(f"a turn of `{name}` lacks {_MISSING.get(name, 'a text')}")
+    return [Turn({"role": role, "content": text}, pause, body)] if text.strip() else []
+
+
+def read_pause(entry: dict[str, Any], position: RowPosition) -> float | None:
+    """Return the pause before a turn in seconds, None if there is none. Raises DataError."""
+    for name in PAUSES:
+        value = entry.get(name)
+        if value is None:
+            continue
+        milliseconds = name == "delay" and ("text" in entry or "texts" in entry)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            unit = "milliseconds" if milliseconds else "seconds"
+            raise position.error(f"{name} is {str(value)[:40]!r}, not a number of {unit}")
+        return value / 1000 if milliseconds else float(value)
+    return None
 
 
 def build_prompt(
@@ -112,6 +153,9 @@ def build_prompt(
         answer = turns[end + 1] if end + 1 < len(turns) else None
         text = answer.message.get("content") if answer and answer.role == "assistant" else None
         request_fields = dict(fields)
+        own = turns[end].body
+        if own:
+            request_fields["body"] = {**fields.get("body", {}), **own}
         if count is not None and isinstance(text, str):
             request_fields["output_len"] = max(1, count(text))
         # One message that is only text becomes a text.

@@ -31,7 +31,7 @@ _REQUEST = """
 # Fields of OpenAI's requests, and vLLM's own: one of them beside a prompt makes a row a request body.
 REQUEST = frozenset(_REQUEST.split())
 
-# Beside the messages of a request body: texts of the user, each sent after the answer to the one before.
+# Beside the messages of a request body: further turns, each sent after the answer to the one before.
 LATER = "later"
 
 Row = Mapping[str, Any]
@@ -52,7 +52,7 @@ def to_prompt(row: object, position: RowPosition, options: Options) -> Prompt:
         prompt = to_prompt(value, position, msgspec.structs.replace(options, prompt_field=None))
         return msgspec.structs.replace(prompt, id=row_id(row, position))
     if is_request(row) and not REQUEST.isdisjoint(row):
-        return request_prompt(row, position)
+        return request_prompt(row, position, options=options)
     return from_fields(row, position, options)
 
 
@@ -81,23 +81,66 @@ def from_fields(row: Row, position: RowPosition, options: Options) -> Prompt:
     return _from_field(row, row[field], field, position, options)
 
 
-def request_prompt(row: Row, position: RowPosition, drop: tuple[str, ...] = (*IDS, *LENGTHS)) -> Prompt:
+def request_prompt(
+    row: Row, position: RowPosition, drop: tuple[str, ...] = (*IDS, *LENGTHS), options: Options | None = None
+) -> Prompt:
     """Return the prompt of a row that is a request body with `messages` or a `prompt`. Raises DataError.
 
     drop: fields that are not sent. With LATER, the other fields are sent with each turn.
+    options: with --history, which may make turns of the recorded messages.
     """
     field = "prompt" if _is_blank(row.get("messages")) else "messages"
     name, length = row_id(row, position), output_len(row, position)
-    later_texts = row[LATER] if field == "messages" and _is_texts(row.get(LATER)) else []
-    body = {key: value for key, value in row.items() if key not in drop and not (later_texts and key == LATER)}
+    body = {key: value for key, value in row.items() if key not in (*drop, LATER)}
     if field == "prompt" and isinstance(row[field], list) and all(type(token) is int for token in row[field]):
         # Token ids have no text here; the completions API sends them as they are.
         return Prompt(id=name, body=body, output_len=length)
     del body[field]
-    later = [
-        Prompt(id=f"{name}.{turn}", text=text, body=body, output_len=length) for turn, text in enumerate(later_texts, 2)
-    ]
+    if options is not None and options.history and LATER not in row and is_messages(row[field]):
+        turns = conversations.read_turns(images.inline_images(row[field], position), position, field)
+        prompt = conversations.build_prompt(turns, position, options, "first", id=name, body=body, output_len=length)
+        if prompt is not None:
+            return prompt
+    later = _read_later(row, position, id=name, body=body, output_len=length)
     return _plain(row[field], position, field, id=name, body=body, output_len=length, later=later)
+
+
+def _read_later(row: Row, position: RowPosition, **fields: Any) -> list[Prompt]:
+    """Return the turns of LATER. Raises DataError.
+
+    Each is a text, a message, a list of messages (results of tools, then a question), or an object with `messages`;
+    objects may have `think_time` and fields of their own request. fields: those of the row.
+    """
+    entries = row.get(LATER)
+    if entries is None or entries == []:
+        return []
+    if not isinstance(entries, list):
+        raise position.error(f"`{LATER}` is no list of turns")
+    later = []
+    for number, entry in enumerate(entries, 2):
+        own = entry if isinstance(entry, dict) and "messages" in entry else {}
+        listed = own["messages"] if own else entry
+        turns = conversations.read_turns(listed if isinstance(listed, list) else [listed], position, LATER)
+        if not turns:
+            raise position.error(f"turn {number} in `{LATER}` is empty")
+        pauses = [turn.pause for turn in turns if turn.pause is not None]
+        body = dict(fields["body"])
+        for each in (*(turn.body for turn in turns), {name: own[name] for name in own if name in REQUEST}):
+            body |= each
+        messages = images.inline_images([turn.message for turn in turns], position)
+        pause = next(iter(pauses), conversations.read_pause(own, position) or 0.0)
+        turn_fields = {**fields, "id": f"{fields['id']}.{number}", "body": body, "think": pause}
+        later.append(_plain_turn(messages, **turn_fields))
+    return later
+
+
+def _plain_turn(messages: list[Any], **fields: Any) -> Prompt:
+    """Return the prompt of messages; one of the user that is only text becomes a text."""
+    only = messages[0]
+    plain = only.keys() == {"role", "content"} and only["role"] == "user" and isinstance(only["content"], str)
+    if len(messages) == 1 and plain:
+        return Prompt(text=only["content"], **fields)
+    return Prompt(messages=messages, **fields)
 
 
 def is_request(row: Row) -> bool:

@@ -161,6 +161,39 @@ class Source:
                 yield Line(RowPosition(self, "line", number), line.removesuffix("\r"))
 
 
+class BadRows:
+    """Leaves out the rows of a public dump that cannot be used: a context that takes the DataError of one row.
+
+    kept: rows that could be used; the reader counts them.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._first: DataError | None = None
+        self._left_out = 0
+        self.kept = 0
+
+    def __enter__(self) -> None:
+        """Begin a row."""
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> bool:
+        if not isinstance(exc, DataError):
+            return False
+        self._first = self._first or exc
+        self._left_out += 1
+        return True
+
+    def finish(self) -> None:
+        """Say how many rows were left out, and why the first one. Raises its DataError if more than half were."""
+        if self._first is None:
+            return
+        if self._left_out > self.kept:
+            raise self._first
+        rows = "1 row was" if self._left_out == 1 else f"{self._left_out:,} rows were"
+        total = self._left_out + self.kept
+        self._source.notice(f"{rows} left out of {total:,}, the first because: {self._first}")
+
+
 class RowPosition(NamedTuple):
     """The position of a row in its file; as a string `FILE, line 7`.
 

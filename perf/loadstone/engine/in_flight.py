@@ -106,12 +106,6 @@ class InFlightRequest:
             self.cancel_failure = failure
             self.task.cancel()
 
-    @property
-    def response_text(self) -> str:
-        """Return the text of the first choice; empty if texts are not kept."""
-        choices = self.response.choices()
-        return (choices[0].text or "") if choices else ""
-
     def to_record(
         self,
         failure: Failure | None,

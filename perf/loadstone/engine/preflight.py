@@ -14,6 +14,7 @@ from typing import Any
 from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.apis.server_errors import error_body_message
+from loadstone.config import refusals
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.engine.requests import PreparedRequest
@@ -41,6 +42,14 @@ _BUSY = (429, 503)
 _STARTING = (502, 503, 504)
 
 
+class RefusedError(ServerError):
+    """A server that refuses the first request. words: what it says."""
+
+    def __init__(self, message: str, words: str = "", **place: Any) -> None:
+        super().__init__(message, **place)
+        self.words = words
+
+
 class NotReadyError(ServerError):
     """A server that does not answer, or says that it is not ready: it may be starting."""
 
@@ -66,9 +75,9 @@ async def query_server(
     status, body, exchange = await _until_ready(query, wait, notice)
     if status in (401, 403):
         raise ServerError(f"{asked} refuses the request (HTTP {status}: {error_body_message(body)}); {key_hint}")
-    models, problem = _read_models(status, body, exchange)
+    models, owner, problem = _read_models(status, body, exchange)
     software = exchange.header(b"server")
-    return ServerInfo(models, clean(software.decode("latin-1"), MAX_LABEL) if software else None, problem)
+    return ServerInfo(models, clean(software.decode("latin-1"), MAX_LABEL) if software else None, problem, owner)
 
 
 def choose_model(
@@ -111,7 +120,8 @@ async def probe(
         raise ServerError(f"{asked} redirects to {to} (HTTP {status}), which is not followed: give it as --url")
     if not 200 <= status < 300:
         words = error_body_message(body)
-        raise ServerError(f"{asked} refuses the first request (HTTP {status}: {words}){_hint(status, api, models)}")
+        hint = _hint(status, words, api, models)
+        raise RefusedError(f"{asked} refuses the first request (HTTP {status}: {words}){hint}", words)
     response = ResponseParser(api, stream=prepared.streamed)
     response.start(status, exchange.header(b"content-type"), exchange.header(b"content-encoding"))
     response.feed(body, 0)
@@ -186,29 +196,35 @@ async def _notice_later(text: str, notice: Notice | None) -> AsyncIterator[None]
             timer.cancel()
 
 
-def _read_models(status: int, body: bytes, exchange: Exchange) -> tuple[list[str] | None, str | None]:
-    """Return the models of a list, and what is wrong with it. None: there is no list, or nothing is wrong."""
+def _read_models(status: int, body: bytes, exchange: Exchange) -> tuple[list[str] | None, str | None, str | None]:
+    """Return the models of a list, their owner, and what is wrong with the list. Each may be None."""
     if status != 200:
         location = exchange.header(b"location")
         to = f", redirects to {hide_in_url(clean(location.decode('latin-1'), MAX_LABEL))}" if location else ""
-        return None, f"HTTP {status}: {error_body_message(body)}{to}"
+        return None, None, f"HTTP {status}: {error_body_message(body)}{to}"
     try:
         value: Any = parse_json_leniently(body.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        return None, f"not JSON, but {clean(' '.join(body[:300].decode('utf-8', 'replace').split()), 80)!r}"
+        return None, None, f"not JSON, but {clean(' '.join(body[:300].decode('utf-8', 'replace').split()), 80)!r}"
     # OpenAI's form; some servers send the list alone, or call it `models`.
     rows = value.get("data", value.get("models")) if isinstance(value, dict) else value
     if not isinstance(rows, list):
-        return None, "JSON without a list of models"
+        return None, None, "JSON without a list of models"
     names = [
         row if isinstance(row, str) else row.get("id", row.get("name")) for row in rows if isinstance(row, dict | str)
     ]
     models = [name for name in names if isinstance(name, str) and 0 < len(name) <= MAX_MODEL_NAME]
-    return models, None if models else "an empty list"
+    owner = next(
+        (row["owned_by"] for row in rows if isinstance(row, dict) and isinstance(row.get("owned_by"), str)), ""
+    )
+    return models, clean(owner, MAX_LABEL) or None, None if models else "an empty list"
 
 
-def _hint(status: int, api: API, models: list[str] | None) -> str:
+def _hint(status: int, words: str, api: API, models: list[str] | None) -> str:
     """Return what to look at when the first request is refused."""
+    advice = refusals.advise(words) if status in (400, 422) else None
+    if advice is not None:
+        return f"; {advice}"
     hints = []
     if models:
         more = f" and {len(models) - _NAMED:,} more" if len(models) > _NAMED else ""

@@ -6,6 +6,7 @@ Asks the servers for their models. Sends nothing else, except one probe of a mod
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -14,9 +15,10 @@ from msgspec import Struct
 
 from loadstone import apis, dataset
 from loadstone.apis import base
-from loadstone.config import secrets
+from loadstone.apis.openai import Chat
+from loadstone.config import refusals, secrets
 from loadstone.config.parse import REPLAY
-from loadstone.config.providers import DEFAULT_API
+from loadstone.config.providers import DEFAULT_API, default_max_tokens_field
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.config.unused import UnusedNotice
@@ -38,6 +40,8 @@ from loadstone.units import NS_PER_S
 # Settings that requests know by another name.
 _SAMPLING = {"choices": "n", "sampling_seed": "seed"}
 _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
+# Owners of models by the lists of servers that take `max_tokens`.
+_TAKES_MAX_TOKENS = ("vllm", "sglang", "llamacpp", "library", "transformers", "loadstone")
 # Settings that go into the body of each request, where they are given.
 _SAMPLED = ("top_p", "top_k", "min_p", *_PENALTIES, "min_tokens", "stop", "logprobs", "choices", "sampling_seed")
 
@@ -227,19 +231,41 @@ async def _query_servers(
         for requested, _ in config.models
     ]
     requests = prepare_requests(config, api, endpoints, models, prompts)
+    try:
+        await _try_requests(config, api, requests, models, endpoints, servers, notice)
+    except preflight.RefusedError as exc:
+        if config.max_tokens_field is not None or not refusals.wants_newer_limit(exc.words):
+            raise
+        notice(f"{endpoints[0].url} asks for max_completion_tokens instead of max_tokens, and gets it")
+        config = dataclasses.replace(config, max_tokens_field="max_completion_tokens")
+        requests = prepare_requests(config, api, endpoints, models, prompts)
+        await _try_requests(config, api, requests, models, endpoints, servers, notice)
+    return PreparedRun(config, api, plan, requests, endpoints, models, servers)
 
-    # Try a model that a server does not list, and an API whose response form only the operator knows, once.
+
+async def _try_requests(
+    config: Config,
+    api: base.API,
+    requests: PreparedRequests,
+    models: list[str],
+    endpoints: list[Endpoint],
+    servers: list[ServerInfo],
+    notice: Notice,
+) -> None:
+    """Try what a server may refuse, once: a model that it does not list, an API whose response form only the operator
+    knows, and the field with the maximum number of tokens, unless the server is known to take it."""
     for endpoint, server in zip(endpoints, servers, strict=True):
         for number, model in enumerate(models):
             listed = not model or model in (server.models or ())
-            if not listed or api.probe_first or config.wait is not None:
-                first = requests.get(0, number)
+            first = requests.get(0, number)
+            limited = server.owner not in _TAKES_MAX_TOKENS and b'"max_tokens":' in first.request.body
+            unsure = limited and config.max_tokens_field is None and isinstance(api, Chat)
+            if not listed or api.probe_first or config.wait is not None or unsure:
                 message = msgspec.structs.replace(first.request, path=endpoint.path)
                 request = msgspec.structs.replace(first, request=message)
                 await preflight.probe(endpoint, request, api, server.models, config, notice)
             if not listed:
                 notice(f"{endpoint.url} does not list a model {model!r}, but takes a request for it")
-    return PreparedRun(config, api, plan, requests, endpoints, models, servers)
 
 
 def prepare_requests(
@@ -265,6 +291,7 @@ def prepare_requests(
             temperature=config.temperature,
             sampling=sampling,
             extra_body=extra,
+            max_tokens_field=config.max_tokens_field or default_max_tokens_field(config),
         )
         for model in models
     ]

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.apis import API, RequestSettings
-from loadstone.config.redact import hide_header
-from loadstone.errors import ConfigError, UsageError
+from loadstone.config.redact import HEADER_NAME, HEADER_VALUE, hide_header
+from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.records import Prompt, messages, next_prompt
 from loadstone.schedule.plan import Plan
 from loadstone.transport import Headers, Request
@@ -81,6 +81,9 @@ class PreparedRequests:
         own = tuple(prompt.headers.items())
         shared = self._shared
         if own:
+            for name, value in own:
+                if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
+                    raise DataError(f"{prompt.id}: mend its header {name!r}, which is not one line of ASCII")
             names = {name.lower() for name, _ in own}
             shared = tuple(pair for pair in shared if pair[0].lower() not in names)
 

@@ -9,6 +9,7 @@ import asyncio
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -17,10 +18,11 @@ from loadstone.apis import API
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
+from loadstone.engine.history import continue_conversation
 from loadstone.engine.in_flight import InFlightRequest, Timeouts
 from loadstone.engine.requests import PreparedRequest, PreparedRequests
 from loadstone.engine.retry_policy import RetryPolicy
-from loadstone.records import Failure, FailureCause, Phase, Record, next_prompt
+from loadstone.records import Failure, FailureCause, Phase, Record
 from loadstone.schedule.plan import Plan
 from loadstone.text import clean
 from loadstone.transport import Clock, Transport, TransportError
@@ -125,7 +127,9 @@ class Sender:
     def next_turn(self, position: int, turn: int, previous: InFlightRequest) -> PreparedRequest:
         """Build the request of a later turn: the history of `previous`, its response, and this turn's messages."""
         first = self.first_request(position).prompt
-        prompt = next_prompt(previous.prepared.prompt, previous.response_text, first.later[turn - 1])
+        prompt = continue_conversation(
+            previous.prepared.prompt, previous.response, first.later[turn - 1], self._limits.send_reasoning
+        )
         return self._requests.build(prompt, self.plan.model(position))
 
     def build(self, position: int, turn: int, prepared: PreparedRequest, due: int, phase: Phase) -> InFlightRequest:
@@ -184,6 +188,9 @@ class Sender:
         name = request.request_id
         if name is not None and name != _own_id(request.prepared):
             message = msgspec.structs.replace(message, own_headers=(*message.own_headers, (REQUEST_ID, name)))
+        if self._limits.session_header is not None:
+            session = (self._limits.session_header, self._session(request))
+            message = msgspec.structs.replace(message, own_headers=(*message.own_headers, session))
         if message.path != endpoint.path:
             message = msgspec.structs.replace(message, path=endpoint.path)
 
@@ -289,6 +296,11 @@ class Sender:
             self.failed += record.error is not None and record.error.kind != FailureCause.CANCELLED
         request.succeeded = record.error is None
         return request.succeeded
+
+    def _session(self, request: InFlightRequest) -> str:
+        """Return the name of a request's conversation for a header. A single request is one of its own."""
+        name = request.conversation if request.conversation is not None else str(request.index)
+        return quote(f"{self.plan.load.seed}-{name}", safe="#")
 
     def cancel_all(self, failure: Failure) -> None:
         """Cancel all requests in flight."""

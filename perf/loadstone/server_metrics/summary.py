@@ -58,25 +58,44 @@ def summarize(sources: Sequence[ScrapedSource], columns: Columns, summary: Summa
     span = windows.whole(requests)
     whole = (span[0] * S_PER_NS, span[1] * S_PER_NS) if span else load
     steady = (summary.steady.start, summary.steady.end) if summary.steady else None
-    pages = [
-        Source(
-            url=one.source.source,
-            kinds=detect_servers(one.source.names),
-            scrapes=len(one.source.times) + len(one.source.missed_times),
-            missed=len(one.source.missed_times),
-            whole=_window(one, whole),
-            steady=_window(one, steady) if steady else None,
-        )
-        for one in metrics
-    ]
+    pages = [_source(one, load, whole, steady, summary.run.config.scrape_every) for one in metrics]
 
     # All servers together, beside the client.
     histograms = [one.histograms(whole) for one in metrics]
     names = [name for name in SERVER_METRICS if any(name in one for one in histograms)]
     times = {name: reduce(add, [one[name] for one in histograms if name in one]) for name in names}
-    beside = list(_compare_times(times, summary.metrics))
-    tallies = list(_compare_counts(columns, [one.counts(load) for one in metrics], summary))
+    # What was scraped in part only is not compared with the whole.
+    complete = all(page.ended is None for page in pages)
+    beside = list(_compare_times(times, summary.metrics)) if complete else []
+    tallies = list(_compare_counts(columns, [one.counts(load) for one in metrics], summary)) if complete else []
     return ServerSide(pages, beside, tallies, list(_remarks(scraped, pages, columns, tallies)))
+
+
+def _source(metrics: SourceMetrics, load: Span, whole: Span, steady: Span | None, interval: float) -> Source:
+    """Return what a source reported. The scraper scrapes once more after the load, unless it ended before.
+
+    load: from the first request sent to the end of the last.
+    interval: seconds between two scrapes.
+    """
+    source = metrics.source
+    scrapes, missed = len(source.times) + len(source.missed_times), len(source.missed_times)
+    last = float(max(np.max(source.times, initial=-np.inf), np.max(source.missed_times, initial=-np.inf)))
+    ended = last if last < load[1] else None
+    if ended is not None:
+        # Those that were due until the load ended, and the one after it.
+        lost = 1 + int((load[1] - max(ended, load[0])) / interval)
+        scrapes, missed = scrapes + lost, missed + lost
+        whole = (whole[0], max(whole[0], min(whole[1], ended)))
+        steady = (steady[0], min(steady[1], ended)) if steady and steady[0] < ended else None
+    return Source(
+        url=source.source,
+        kinds=detect_servers(source.names),
+        scrapes=scrapes,
+        missed=missed,
+        whole=_window(metrics, whole),
+        steady=_window(metrics, steady) if steady else None,
+        ended=ended,
+    )
 
 
 def _window(metrics: SourceMetrics, span: Span) -> ServerWindow:
@@ -160,7 +179,10 @@ def _remarks(
         if resets := count_resets(source):
             times = f" {resets} times" if resets > 1 else ""
             yield f"{prefix}its counters were reset{times}: was the server restarted during the run?"
-        if page.missed:
+        if page.ended is not None:
+            until = f"{max(0.0, page.ended):.1f} s"
+            yield f"{prefix}nothing was scraped after {until}: the server's figures are those until then"
+        elif page.missed:
             yield f"{prefix}{page.missed} of {page.scrapes} scrapes had no answer"
     finished = next((tally.server for tally in tallies if tally.name == "finished"), None)
     succeeded = int(columns.requests.ok.sum())

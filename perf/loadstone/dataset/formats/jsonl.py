@@ -14,9 +14,10 @@ import msgspec
 from msgspec.structs import replace
 
 from loadstone.dataset.rows import from_fields, is_messages, to_prompt
-from loadstone.dataset.source import Line, Options, RowPosition, Source, uses
+from loadstone.dataset.source import BadRows, Line, Options, RowPosition, Source, uses
 from loadstone.errors import DataError
 from loadstone.records import Prompt
+from loadstone.text import parse_json_leniently
 
 # The beginning of JSON, which hardly any other text has: `{name} ...` and `[INST] ...` do not.
 OPENING = re.compile(r'\s*(\{\s*["}]|\[\s*["{\[\]])')
@@ -29,16 +30,22 @@ def read(source: Source, options: Options) -> Iterator[Prompt]:
         yield to_prompt(row, position, options)
 
 
-def rows(source: Source) -> Iterator[tuple[RowPosition, Any]]:
-    """Yield each JSON row with its position: a line, or an item of the array in the file. Raises DataError."""
+def rows(source: Source, bad: BadRows | None = None) -> Iterator[tuple[RowPosition, Any]]:
+    """Yield each JSON row with its position: a line, or an item of the array in the file. Raises DataError.
+
+    bad: takes the errors of single rows, which are left out then.
+    """
     lines = list(source.lines())
     array = _array(source, lines)
     if array is None:
         for line in lines:
-            yield line.position, parse(line)
+            with bad or contextlib.nullcontext():
+                yield line.position, parse(line)
         return
     for number, row in enumerate(array, 1):
-        yield RowPosition(source, "item", number), row
+        position = RowPosition(source, "item", number)
+        with bad or contextlib.nullcontext():
+            yield position, _checked(row, position)
 
 
 def parse(line: Line) -> Any:
@@ -62,6 +69,11 @@ def _array(source: Source, lines: list[Line]) -> list[Any] | None:
     try:
         document = msgspec.json.decode(source.text)
     except (msgspec.DecodeError, RecursionError) as exc:
+        # Half a character in one row spoils the document for strict decoders only.
+        with contextlib.suppress(ValueError, RecursionError):
+            document = parse_json_leniently(source.text)
+            if isinstance(document, list):
+                return list(document)
         if len(lines) == 1 or opening == "{":
             return None
         # msgspec names the byte.
@@ -69,6 +81,15 @@ def _array(source: Source, lines: list[Line]) -> list[Any] | None:
         line = source.text.encode().count(b"\n", 0, int(byte[1])) + 1 if byte else lines[-1].position.number
         raise RowPosition(source, "line", line).error(f"not JSON ({_reason(exc)})") from exc
     return [document] if isinstance(document, dict) or is_messages(document) else list(document)
+
+
+def _checked(row: Any, position: RowPosition) -> Any:
+    """Return a row of an array. Raises DataError if its text cannot be encoded: half a character, `\\ud800`."""
+    try:
+        msgspec.json.encode(row)
+    except UnicodeEncodeError as exc:
+        raise position.error("a text with half a character (a lone surrogate)") from exc
+    return row
 
 
 def _reason(exc: Exception) -> str:
@@ -81,13 +102,13 @@ def _reason(exc: Exception) -> str:
 @uses("prompt_field")
 def openqa(source: Source, options: Options) -> Iterator[Prompt]:
     """Read HC3: the `question` of each row."""
-    return _field("question", source, options)
+    return _field("question", source, options, BadRows(source))
 
 
 @uses("prompt_field")
 def longalpaca(source: Source, options: Options) -> Iterator[Prompt]:
     """Read LongAlpaca: the `instruction` of each row, which includes the long text."""
-    return _field("instruction", source, options)
+    return _field("instruction", source, options, BadRows(source))
 
 
 @uses("prompt_field")
@@ -96,10 +117,16 @@ def custom(source: Source, options: Options) -> Iterator[Prompt]:
     return _field("prompt", source, options)
 
 
-def _field(name: str, source: Source, options: Options) -> Iterator[Prompt]:
-    """Yield the prompts of one field, which --prompt-field overrides."""
+def _field(name: str, source: Source, options: Options, bad: BadRows | None = None) -> Iterator[Prompt]:
+    """Yield the prompts of one field, which --prompt-field overrides. bad: takes the errors of single rows."""
     options = replace(options, prompt_field=options.prompt_field or name)
-    for position, row in rows(source):
-        if not isinstance(row, dict):
-            raise position.error(f"not an object with a field {options.prompt_field!r}")
-        yield from_fields(row, position, options)
+    for position, row in rows(source, bad):
+        with bad or contextlib.nullcontext():
+            if not isinstance(row, dict):
+                raise position.error(f"not an object with a field {options.prompt_field!r}")
+            prompt = from_fields(row, position, options)
+            if bad is not None:
+                bad.kept += 1
+            yield prompt
+    if bad is not None:
+        bad.finish()

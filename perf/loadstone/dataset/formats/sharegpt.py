@@ -12,21 +12,24 @@ from typing import Any
 from loadstone.dataset import conversations
 from loadstone.dataset.formats.jsonl import rows
 from loadstone.dataset.rows import row_id
-from loadstone.dataset.source import Options, RowPosition, Source, uses
+from loadstone.dataset.source import BadRows, Options, RowPosition, Source, uses
 from loadstone.records import Prompt
 
-LISTS = ("conversations", "conversation")
+LISTS = ("conversations", "conversation", "messages", "items")
 IDS = ("id", "conversation_id")
 
 
 @uses()
 def read(source: Source, options: Options) -> Iterator[Prompt]:
     """Return one prompt for each conversation. Raises DataError."""
-    return prompts(rows(source), source, options)
+    bad = BadRows(source)
+    return prompts(rows(source, bad), source, options, bad)
 
 
-def prompts(rows: Iterable[tuple[RowPosition, Any]], source: Source, options: Options) -> Iterator[Prompt]:
-    """Yield the prompts of rows of any origin. Raises DataError.
+def prompts(
+    rows: Iterable[tuple[RowPosition, Any]], source: Source, options: Options, bad: BadRows | None = None
+) -> Iterator[Prompt]:
+    """Yield the prompts of rows of any origin. Rows that cannot be used are left out. Raises DataError.
 
     With a tokenizer, the tokens of the recorded answers are requested as output length, unless --output-len is given,
     as in vLLM.
@@ -37,14 +40,19 @@ def prompts(rows: Iterable[tuple[RowPosition, Any]], source: Source, options: Op
 
         count = tokenizers.load(options.tokenizer).count
     skipped = 0
+    bad = bad or BadRows(source)
     for position, row in rows:
-        field = next((name for name in LISTS if isinstance(row, dict) and isinstance(row.get(name), list)), None)
-        if field is None:
-            raise position.error("no list of `conversations` in the row; is this file ShareGPT?")
-        turns = conversations.read_turns(row[field], position, field)
-        prompt = conversations.build_prompt(turns, position, options, "first", count, id=row_id(row, position, IDS))
-        skipped += prompt is None
-        if prompt:
-            yield prompt
+        with bad:
+            field = next((name for name in LISTS if isinstance(row, dict) and isinstance(row.get(name), list)), None)
+            if field is None:
+                raise position.error("no list of `conversations` in the row; is this file ShareGPT?")
+            turns = conversations.read_turns(row[field], position, field)
+            prompt = conversations.build_prompt(turns, position, options, "first", count, id=row_id(row, position, IDS))
+            bad.kept += 1
+            if prompt is None:
+                skipped += 1
+            else:
+                yield prompt
+    bad.finish()
     if skipped:
         source.notice(f"{source.name}: {skipped} conversations without a human turn were passed over")
