@@ -79,6 +79,7 @@ class Load(Pace):
             "requests or conversations to measure (default: 100, or as many as --duration allows)",
             short="-n",
             least=1,
+            most=10**18,
             excludes=(("stages", "stages end by time"),),
         ),
     ] = None

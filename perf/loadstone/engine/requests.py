@@ -12,7 +12,7 @@ from loadstone.apis import API, RequestSettings
 from loadstone.config.redact import HEADER_NAME, HEADER_VALUE, hide_header
 from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.records import Prompt, messages, next_prompt
-from loadstone.schedule.plan import Plan
+from loadstone.schedule.plan import MAX_LINES, Plan
 from loadstone.transport import Headers, Request
 
 
@@ -122,7 +122,9 @@ class PreparedRequests:
 
         Of a conversation: the first request as a whole, and what the later turns add.
         """
-        positions = range(plan.total if plan.total is not None else len(self))
+        # Two uses of the dataset bring every row, whatever was skipped. Of several models only the first pairs count.
+        most = max(2 * len(self), MAX_LINES)
+        positions = range(len(self) if plan.total is None else min(plan.total, most))
         for row, model in dict.fromkeys((plan.row(position), plan.model(position)) for position in positions):
             request = self.get(row, model)
             line: dict[str, Any] = {
