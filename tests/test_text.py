@@ -17,6 +17,7 @@ from loadstone.apis.openai import Chat
 from loadstone.apis.response_parser import ResponseParser
 from loadstone.apis.server_errors import error_body_message
 from loadstone.cli.main import main
+from loadstone.config import secrets
 from loadstone.engine import worker_messages
 from loadstone.engine.progress_digest import Progress
 from loadstone.engine.run_folder import RunFolder
@@ -342,3 +343,57 @@ def test_csv_rows_are_quoted_and_end_with_a_newline() -> None:
     rows = text.write_rows(["a", "b"], [[1, None], ['say "x"', "1,2"]])
     assert rows == 'a,b\n1,\n"say ""x""","1,2"\n'
     assert text.write_rows(None, [["only", "rows"]]) == "only,rows\n"
+
+
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "＝1+1", "＋1", "－1", "＠x", "-", "--x"]
+)
+def test_no_text_is_a_formula_for_a_spreadsheet(cell: str) -> None:
+    kept = text.csv_cell(cell)
+    assert kept == (cell if cell == "-" else f"'{cell}")
+    assert text.csv_text(str(kept)) == cell
+    assert text.write_rows(None, [[cell]]).lstrip('"').startswith(str(kept)[:2].strip() or "'")
+
+
+@pytest.mark.parametrize(
+    "cell", ["-5", "+3.5", "-1,441.5", "-5.2%", "+1e9", "-.5", "plain", "", "'quoted", "a=b", -5, 1.5, None]
+)
+def test_numbers_and_other_text_stay_as_they_are(cell: object) -> None:
+    assert text.csv_cell(cell) == cell
+    if isinstance(cell, str):
+        assert text.csv_text(cell) == cell
+
+
+KEY = "sk-Zq7/x+9-secret"
+
+
+def test_a_key_that_a_server_echoes_is_written_nowhere(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the answer, its finish reason, a tool call, an error, the name of a model and a label of a metric."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    calls = [{"index": 0, "id": KEY, "function": {"name": KEY, "arguments": json.dumps({"key": KEY})}}]
+    bodies = [
+        sse(event({"content": f"your key is {KEY}, quoted {json.dumps(KEY)}", "reasoning": KEY}), event({}, KEY)),
+        sse(event({"tool_calls": calls}), event({}, "stop")),
+        sse({"error": {"message": f"no such key: {KEY}"}}),
+        json.dumps({"error": KEY}),
+    ]
+    bad = {number: (500 if number == 5 else 200, body) for number, body in enumerate(bodies, 2)}
+    page = f'vllm:num_requests_running{{model_name="{KEY}"}} 1\n'
+    with server(bad, models=f"model-{KEY}", page=page) as url:
+        run(capsys, url, "--scrape", f"{url}/metrics", "--save-bodies", "--model", "m", "--header", "X-Session: none")
+    for file in Path().rglob("*"):
+        if file.is_file():
+            assert KEY.encode() not in file.read_bytes(), file
+    assert "***" in Path("run/records.jsonl").read_text()
+
+
+@pytest.mark.parametrize("word", ["EMPTY", "token", "password", "abc", "12345"])
+def test_a_word_that_is_hardly_a_key_does_not_spoil_answers(word: str) -> None:
+    assert secrets.scrubber([word]) is None
+
+
+def test_a_key_is_hidden_in_all_forms_in_which_json_and_urls_have_it() -> None:
+    scrub = secrets.scrubber(['a"b\\c&d=e/12'])
+    assert scrub is not None
+    for form in ('a"b\\c&d=e/12', 'a\\"b\\\\c&d=e/12', "a%22b%5Cc%26d%3De%2F12"):
+        assert scrub(f"x {form} y".encode()) == b"x *** y"

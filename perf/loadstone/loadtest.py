@@ -99,6 +99,7 @@ async def _run(
 ) -> None:
     """Run the load and write the records and run.json."""
     config, secrets = prepared.config, keys.find_secrets(prepared.config)
+    folder.scrub = keys.scrubber(secrets)
     run_info = run_metadata.describe_run(prepared, write_plan(prepared, folder, secrets))
     folder.write_json(run_folder.RUN, run_info)
     workers = create_workers(prepared, folder, request_id_prefix(config))

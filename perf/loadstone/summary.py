@@ -156,6 +156,7 @@ class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ended, ended_because: why it ended; None for a run that goes on or was killed.
     unsent_turns: later turns of conversations that were not sent.
     client: figures of the client, of several processes the worst. workers: those of each process.
+    shareable: largest fraction of the input that a prefix cache which was empty before can have held; None: unknown.
     clocks, lost, idle: of a swarm: clocks of machines, sentences on lost processes, workers that joined late.
     """
 
@@ -181,6 +182,7 @@ class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     client: dict[str, float | None] = {}
     workers: list[dict[str, int | float | str | None]] = []
     held_back: HeldBack | None = None
+    shareable: float | None = None
     clocks: list[ClockInfo] = []
     lost: list[str] = []
     idle: list[str] = []
@@ -406,3 +408,13 @@ class Summary(Struct, frozen=True, kw_only=True):
     failures: list[tuple[str, str, int]] = []
     groups: dict[str, list[Window]] = {}
     server: ServerSide | None = None
+
+    @property
+    def cached_share(self) -> float | None:
+        """Return the fraction of input tokens that the prefix cache held, by usage or else by the server's metrics."""
+        share = self.rates.get("cached_share")
+        if share is not None or self.server is None:
+            return share
+        counts = [source.whole.counts for source in self.server.sources]
+        queries = sum(count.get("prefix_queries") or 0.0 for count in counts)
+        return sum(count.get("prefix_hits") or 0.0 for count in counts) / queries if queries else None

@@ -31,6 +31,11 @@ _ESCAPE = re.compile(
 )
 
 
+# The beginning of what spreadsheets take for a formula, in any width, and what is a number all the same.
+_FORMULA = re.compile("[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(?:[0-9][0-9,]*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s?%?|-")
+
+
 def to_utf8(value: str) -> str:
     """Return the text with the escape `\\ud800` for each lone surrogate, which UTF-8 cannot encode.
 
@@ -101,6 +106,21 @@ def parse_json_leniently(text: str) -> Any:
     return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < MAX_DIGITS else float(digits))
 
 
+def csv_cell(value: object) -> object:
+    """Return a cell of a CSV file. Text that a spreadsheet would take for a formula gets a `'` in front.
+
+    `csv_text` takes it away.
+    """
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def csv_text(cell: str) -> str:
+    """Return the text of a cell of `csv_cell`."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+
+
 def write_rows(columns: Sequence[str] | None, rows: Iterable[Iterable[object]]) -> str:
     """Return a CSV table: a line of column names (none if `columns` is None), then a line for each row.
 
@@ -115,4 +135,4 @@ def write_rows(columns: Sequence[str] | None, rows: Iterable[Iterable[object]]) 
 
 def append_rows(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
     """Write rows to an open CSV file in the form of `write_rows`. Raises OSError."""
-    csv.writer(file, lineterminator="\n").writerows(rows)
+    csv.writer(file, lineterminator="\n").writerows([map(csv_cell, row) for row in rows])

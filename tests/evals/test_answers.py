@@ -304,8 +304,8 @@ def test_later_turns_of_a_request_body_have_its_settings() -> None:
         ("a.2", "More.", {"temperature": 0.5}), ("a.3", "Bye.", {"temperature": 0.5}),
     ]  # fmt: skip
     assert made.body == {"temperature": 0.5}
-    other = to_prompt({**row, "later": 7}, where, Options())
-    assert (other.later, other.body) == ([], {"temperature": 0.5, "later": 7})
+    with pytest.raises(UsageError, match="later"):
+        to_prompt({**row, "later": 7}, where, Options())
 
 
 def test_an_answer_that_goes_on_behind_a_stop_text_ended_there() -> None:

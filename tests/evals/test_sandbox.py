@@ -188,3 +188,27 @@ def test_what_is_not_contained_is_said() -> None:
     assert sandbox.uncontained(("landlock", "seccomp")) == ["fill the disk in many files"]
     assert "read what the user can read" in sandbox.uncontained(("seccomp",))
     assert "connect to the network" in sandbox.uncontained(())
+
+
+def test_whatever_a_program_leaves_is_removed(tmp_path: Path) -> None:
+    """Folders deeper than paths can be, without permissions, with names that are no text, pipes and links."""
+    top = tmp_path / "top"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    (top / "locked").mkdir()
+    (top / "locked/file").write_text("x")
+    (top / "locked").chmod(0)
+    os.mkdir(os.path.join(os.fsencode(top), b"\xff\xfe"))
+    os.mkfifo(top / "pipe")
+    (top / "link").symlink_to(tmp_path)
+    (tmp_path / "outside").write_text("stays")
+    sandbox.remove_tree(os.fsencode(top))
+    assert not top.exists()
+    assert (tmp_path / "outside").read_text() == "stays"
+    sandbox.remove_tree(os.fsencode(top))  # once more: nothing is there, and nothing is raised

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from collections.abc import Sequence
 from loadstone.cli.parser import load_command, parse
 from loadstone.errors import UsageError
 from loadstone.report.output import notice
+
+# Errors of writing to stdout: the disk is full, or gone.
+_OUTPUT_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -25,3 +29,13 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except MemoryError:
+        notice("not enough memory: use fewer requests or processes, or raise the limit with ulimit -v")
+        return 2
+    except OSError as exc:
+        if exc.errno not in _OUTPUT_FAILED or exc.filename is not None:
+            raise
+        # What was to be printed cannot be; files are complete by now.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        notice(f"cannot write to stdout: {exc.strerror}; write to a file that has room, with -o")
+        return 2

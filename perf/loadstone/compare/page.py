@@ -80,7 +80,8 @@ def label(name: str) -> str:
 def _lead(comparison: Comparison, judged: Sequence[GateResult]) -> Prose:
     missed = gates.missed_sentence(judged)
     texts = [missed] if missed else []
-    texts += [_summary(against, comparison) for against in comparison.against]
+    for against in comparison.against:
+        texts += [*against.caveats, _summary(against, comparison)]
     verdicts = [against.verdict for against in comparison.against]
     order = ("worse", "not comparable", "mixed", "inconclusive", "better", "same")
     tone = _TONES[min(verdicts, key=order.index)] if all(map(is_certain, comparison.against)) else "doubt"
@@ -166,6 +167,7 @@ def _circumstances(comparison: Comparison) -> Iterator[Block]:
             run.status,
             f"{run.succeeded:,}",
             f"{run.failed:,}",
+            _format(run.cached_share, "{:.1%}"),
             _format(run.cpu_share, "{:.0%}"),
             number(run.loop_lag_p99, "s"),
             number(run.send_lag_p99, "s"),
@@ -174,7 +176,17 @@ def _circumstances(comparison: Comparison) -> Iterator[Block]:
         for side in comparison.sides
         for run in side.runs
     ]
-    columns = ["run", "check", "succeeded", "failed", "client CPU", "loop lag p99, ms", "send lag p99, ms", "doubts"]
+    columns = [
+        "run",
+        "check",
+        "succeeded",
+        "failed",
+        "cached input",
+        "client CPU",
+        "loop lag p99, ms",
+        "send lag p99, ms",
+        "doubts",
+    ]
     yield Table("Runs", columns, rows)
 
 

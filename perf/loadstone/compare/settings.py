@@ -59,6 +59,7 @@ def health(name: str, summary: Summary) -> Health:
         run=name,
         status=verdict.status if verdict else "-",
         doubts=[f"{doubt.what}: {doubt.measured} (limit {doubt.limit})" for doubt in verdict.doubts] if verdict else [],
+        cached_share=summary.cached_share,
         succeeded=summary.counts.succeeded,
         failed=summary.counts.failed,
         cpu_share=client.get("cpu_share"),

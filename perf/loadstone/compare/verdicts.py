@@ -97,6 +97,7 @@ class Health(Struct, frozen=True, kw_only=True):
     run: str
     status: str
     doubts: list[str]
+    cached_share: float | None
     succeeded: int
     failed: int
     cpu_share: float | None

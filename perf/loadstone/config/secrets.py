@@ -6,9 +6,10 @@ Servers quote keys in their error messages, whole or cut short. `Config.redacted
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -100,6 +101,27 @@ def hide_secrets(text: str, secrets: list[str]) -> str:
             for length in range(len(secret), min(len(secret), BEGINNING) - 1, -1):
                 text = text.replace(secret[:length], HIDDEN)
     return text
+
+
+def scrubber(secrets: list[str]) -> Callable[[bytes], bytes] | None:
+    """Return a function that hides secrets in JSON or CSV that is about to be written; None if there are none.
+
+    A server can put a key that it was sent into any text. Only texts that look like keys are hidden, as an answer may
+    hold the word `EMPTY`: those of 8 characters or more that are not all letters, and those of 16 or more.
+    """
+    likely = [secret for secret in secrets if len(secret) >= 16 or (len(secret) >= 8 and not secret.isalpha())]
+    forms = {form for secret in likely for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""))}
+    encoded = sorted((form.encode() for form in forms), key=len, reverse=True)
+    if not encoded:
+        return None
+
+    def scrub(data: bytes) -> bytes:
+        for secret in encoded:
+            if secret in data:
+                data = data.replace(secret, HIDDEN.encode())
+        return data
+
+    return scrub
 
 
 def _hidden(value: Any, shown: Any) -> Iterator[str]:

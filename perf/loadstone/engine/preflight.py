@@ -22,7 +22,7 @@ from loadstone.engine.sender import Endpoint
 from loadstone.errors import ConfigError, Notice, ServerError
 from loadstone.records import FailureCause
 from loadstone.summary import ServerInfo
-from loadstone.text import MAX_LABEL, clean, parse_json_leniently
+from loadstone.text import MAX_LABEL, clean, parse_json_leniently, to_utf8
 from loadstone.transport import Exchange, Request, TransportError
 
 # Seconds for the list of models.
@@ -213,7 +213,7 @@ def _read_models(status: int, body: bytes, exchange: Exchange) -> tuple[list[str
     names = [
         row if isinstance(row, str) else row.get("id", row.get("name")) for row in rows if isinstance(row, dict | str)
     ]
-    models = [name for name in names if isinstance(name, str) and 0 < len(name) <= MAX_MODEL_NAME]
+    models = [to_utf8(name) for name in names if isinstance(name, str) and 0 < len(name) <= MAX_MODEL_NAME]
     owner = next(
         (row["owned_by"] for row in rows if isinstance(row, dict) and isinstance(row.get("owned_by"), str)), ""
     )

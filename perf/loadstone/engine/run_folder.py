@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO
@@ -44,11 +44,15 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class RunFolder:
-    """A run folder."""
+    """A run folder.
+
+    scrub: takes secrets out of what is written; None: there are none.
+    """
 
     def __init__(self, path: Path, new: bool = True) -> None:
         """Create the folder if it is missing. Raises UsageError if that fails, or if `new` and it is not empty."""
         self.path = path
+        self.scrub: Callable[[bytes], bytes] | None = None
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -61,8 +65,9 @@ class RunFolder:
     def write(self, name: str, content: bytes | str) -> Path:
         """Write a file at once, so that no reader sees half of it. Return its path."""
         path, half = self.path / name, self.path / f".{name}.part"
+        data = text.to_utf8(content).encode() if isinstance(content, str) else content
         with writing(path):
-            half.write_bytes(text.to_utf8(content).encode() if isinstance(content, str) else content)
+            half.write_bytes(data if self.scrub is None else self.scrub(data))
             os.replace(half, path)
         return path
 
@@ -118,7 +123,9 @@ class Recorder:
     error: of a disk that is full or gone. Nothing is written after it, so that the file stays readable up to there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scrub: Callable[[bytes], bytes] | None = None) -> None:
+        """scrub: takes out of a line what must not be written."""
+        self._scrub = scrub
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
@@ -127,7 +134,8 @@ class Recorder:
 
     def add(self, record: Record) -> None:
         """Add a record, to be written soon. Raises whatever hinders its encoding."""
-        self._lines.put(to_line(record))
+        line = to_line(record)
+        self._lines.put(line if self._scrub is None else self._scrub(line))
 
     def close(self) -> None:
         """Write the rest and close the file."""

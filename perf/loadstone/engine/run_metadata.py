@@ -12,6 +12,7 @@ from importlib import metadata
 import msgspec
 
 from loadstone.config.schema import Config
+from loadstone.dataset.sharing import shared_fraction
 from loadstone.engine.prepare import PreparedRun
 from loadstone.engine.shared_prefixes import planned_share
 from loadstone.host import machine
@@ -28,7 +29,10 @@ _LIBRARIES = ("aiohttp", "httptools", "msgspec", "numpy", "uvloop")
 
 def now() -> str:
     """Return the wall-clock time, ISO 8601 with the offset from UTC."""
-    return datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
+    now = datetime.datetime.now(datetime.UTC)
+    with contextlib.suppress(OSError, ValueError, OverflowError):  # a TZ that means nothing
+        now = now.astimezone()
+    return now.isoformat(timespec="milliseconds")
 
 
 def describe_run(prepared: PreparedRun, digest: Digest) -> RunInfo:
@@ -75,4 +79,5 @@ def describe_run(prepared: PreparedRun, digest: Digest) -> RunInfo:
         ),
         versions=versions,
         digest=digest,
+        shareable=None if plan.load.skip else shared_fraction(prepared.requests.all_prompts(), plan.total),
     )

@@ -108,7 +108,7 @@ class Worker:
         self._reported_at = 0
         self._reported_sends = 0
         self._reported_cpu = time.process_time()
-        self._recorder = Recorder(records)
+        self._recorder = Recorder(records, secrets.scrubber(self._secrets))
         self._timer = Timer(asyncio.get_running_loop())
 
         # Texts are kept when asked for, or where only they give the number of tokens.

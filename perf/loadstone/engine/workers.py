@@ -73,8 +73,8 @@ def create_workers(prepared: PreparedRun, folder: run_folder.RunFolder, request_
 
 @contextlib.contextmanager
 def interrupts(run: Workers, grace: float, notice: Callable[[str], None]) -> Iterator[None]:
-    """Stop `run` at Ctrl-C or SIGTERM: the first one lets requests in flight end within `grace` seconds, the second
-    cancels them."""
+    """Stop `run` at Ctrl-C, SIGTERM or SIGHUP (a terminal that was closed): the first one lets requests in flight end
+    within `grace` seconds, the second cancels them. A SIGHUP that is ignored stays so (nohup)."""
     loop = asyncio.get_running_loop()
     calls = 0
 
@@ -87,6 +87,8 @@ def interrupts(run: Workers, grace: float, notice: Callable[[str], None]) -> Ite
         run.stop(EndReason.INTERRUPTED, grace if calls == 1 else 0.0)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     for number in numbers:
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupt))

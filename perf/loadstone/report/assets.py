@@ -27,10 +27,12 @@ class Library(Struct, frozen=True):
     """The charting library.
 
     notice: name, version, copyright and licence, from the head of its file.
+    license: the text of its licence, which every copy has to carry.
     packed: gzip in base64.
     """
 
     notice: str
+    license: str
     packed: str
 
 
@@ -49,7 +51,7 @@ def library() -> Library:
     found = _NOTICE.match(code[:2000].decode("utf-8", "replace"))
     lines = [line.strip(" *\r") for line in found[1].splitlines()] if found else ["plotly.js, MIT licence"]
     packed = base64.b64encode(gzip.compress(code, LEVEL, mtime=0)).decode()
-    return Library(". ".join(line.rstrip(".") for line in lines if line), packed)
+    return Library(". ".join(line.rstrip(".") for line in lines if line), own("plotly_license.txt").strip(), packed)
 
 
 def _bundle() -> Path:

@@ -57,6 +57,7 @@ def draw(page: Page) -> str:
         library = assets.library()
         parts += [
             f"<footer>Charts by {escape.text(library.notice)}.</footer>\n",
+            f"<!-- {library.notice}\n\n{library.license} -->\n",
             f'<script type="text/plain" id="library">{library.packed}</script>\n',
             f"<script>\n{assets.own('page.js')}</script>\n",
         ]

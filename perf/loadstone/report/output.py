@@ -29,7 +29,8 @@ MOST = 1_000_000
 
 def notice(text: str) -> None:
     """Print a message on stderr, on one line, whatever a server or a file has put into it."""
-    print(f"loadstone: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads stderr, or its disk is full: that is no reason to end a run
+        print(f"loadstone: {visible(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def notice_once() -> Callable[[str], None]:

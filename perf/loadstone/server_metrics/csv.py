@@ -16,6 +16,7 @@ from pathlib import Path
 from loadstone.errors import DataError
 from loadstone.server_metrics.names import Labels, SeriesKey
 from loadstone.server_metrics.series import UP, Rows, ScrapedSource, build_source
+from loadstone.text import append_rows, csv_text
 
 NAME = "server.csv"
 HEAD = ("time_s", "source", "name", "labels", "value")
@@ -60,7 +61,7 @@ def head() -> str:
 
 def _to_csv(rows: Iterable[Iterable[str]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    append_rows(text, rows)
     return text.getvalue()
 
 
@@ -98,7 +99,7 @@ def read(folder: Path) -> list[ScrapedSource]:
         )
     for row in reader:
         try:
-            at, source, name, labels, value = row
+            at, source, name, labels, value = map(csv_text, row)
             if labels not in decoded:
                 decoded[labels] = decode_labels(labels)
             key, time, number = (name, decoded[labels]), float(at), float(value)

@@ -126,4 +126,5 @@ def scrape_spec(config: Config, pages: list[MetricsPage], folder: Path) -> Scrap
         client_cert=config.client_cert,
         client_key=config.client_key,
         connect_timeout=config.connect_timeout,
+        secrets=secrets.find_secrets(config),
     )

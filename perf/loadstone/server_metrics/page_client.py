@@ -56,7 +56,12 @@ class PageClient:
         """Request the page. Its values count for the time half way between request and response."""
         sent_at = time.monotonic_ns()
         body = bytearray()
-        exchange = Exchange(lambda data, _: body.extend(data))
+
+        def keep(data: bytes, _: int) -> bool | None:
+            body.extend(data[: prometheus.MAX_PAGE - len(body)])
+            return len(body) >= prometheus.MAX_PAGE or None
+
+        exchange = Exchange(keep)
         headers = (("Accept", prometheus.ACCEPT), *self.page.headers)
         values = None
         error = ""

@@ -41,6 +41,7 @@ class ScrapeSpec(Struct, frozen=True, kw_only=True):
     interval: seconds between two scrapes.
     pattern: regular expression that matches the whole names of the series to keep.
     file: path of the server.csv to write.
+    secrets: texts that are not written. It comes through a pipe, as the headers do.
     transport, insecure, ca_file, client_cert, client_key, connect_timeout: settings of the connections.
     """
 
@@ -54,6 +55,7 @@ class ScrapeSpec(Struct, frozen=True, kw_only=True):
     client_cert: str | None
     client_key: str | None
     connect_timeout: float
+    secrets: list[str] = []
 
 
 class ScrapeProcess:

@@ -67,17 +67,26 @@ def parse_page(body: bytes, content_type: str, encoding: str, series_filter: Ser
         values: Values = {}
         for family in families:
             for sample in family.samples:
-                if series_filter.matches(sample.name) and math.isfinite(sample.value):
+                value = _finite(sample.value)
+                if series_filter.matches(sample.name) and value is not None:
                     labels = sorted(
                         (_limit(name, MAX_LABEL), _limit(value, MAX_LABEL_VALUE))
                         for name, value in sample.labels.items()
                     )
-                    values[_limit(sample.name, MAX_LABEL), tuple(labels[:MAX_LABELS])] = float(sample.value)
+                    values[_limit(sample.name, MAX_LABEL), tuple(labels[:MAX_LABELS])] = value
         return values
-    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as exc:  # broken text raises all of these
+    except Exception as exc:  # broken text raises ValueError, KeyError, IndexError, AttributeError, TypeError ...
         if isinstance(exc, NotMetricsError):
             raise
         raise NotMetricsError(f"it is not Prometheus text: {type(exc).__name__}: {clean(exc, MAX_LABEL)}") from exc
+
+
+def _finite(value: Any) -> float | None:
+    """Return a value as a float; None if it is not finite, or an integer of more digits than a float can have."""
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _limit(text: str, limit: int) -> str:

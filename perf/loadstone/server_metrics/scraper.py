@@ -17,6 +17,7 @@ import time
 
 import msgspec
 
+from loadstone.config.secrets import scrubber
 from loadstone.host import event_loop
 from loadstone.server_metrics import csv
 from loadstone.server_metrics.page_client import PageClient, Scrape
@@ -37,6 +38,7 @@ class Scraper:
         self._early: list[tuple[int, Scrape]] = []  # scrapes before the run's time began, with the number of the page
         self._origin: int | None = None
         self._file: int | None = None
+        self._scrub = scrubber(spec.secrets)
 
     async def scrape_before(self) -> None:
         """Scrape all pages before the run."""
@@ -83,6 +85,8 @@ class Scraper:
     def _write(self, text: str) -> None:
         """Write to the file. Raises OSError, which ends the scraping but not the run (a full disk)."""
         data = text.encode()
+        if self._scrub is not None:
+            data = self._scrub(data)
         while data and self._file is not None:
             data = data[os.write(self._file, data) :]
 

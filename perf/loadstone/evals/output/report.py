@@ -25,6 +25,7 @@ from loadstone.report import html, markdown
 from loadstone.report.page import Page
 from loadstone.samples import EvalCost, Evaluation
 from loadstone.summary import Summary
+from loadstone.text import csv_text
 
 PAGES = {"report.md": markdown.draw, "report.html": html.draw}
 # Bins of accuracy by latency, and the answers that they need at least.
@@ -113,7 +114,7 @@ def _rows(path: Path) -> Iterator[_Row]:
         for row in csv.DictReader(file):
             if row.get("outcome"):
                 latency = float(row["latency"]) if row.get("latency") else None
-                yield _Row(row["outcome"], latency, row.get("finish") or "")
+                yield _Row(row["outcome"], latency, csv_text(row.get("finish") or ""))
 
 
 def _by_latency(rows: Sequence[_Row]) -> list[AnswerBin]:

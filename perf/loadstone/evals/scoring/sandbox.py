@@ -110,12 +110,39 @@ def run(program: str, *, seconds: float = 10.0, limits: Limits = Limits(), means
     """
     started = time.monotonic()
     chosen = containment().means if means is None else means
-    with tempfile.TemporaryDirectory(prefix="loadstone-answer-", ignore_cleanup_errors=True) as folder:
+    folder = tempfile.mkdtemp(prefix="loadstone-answer-")
+    try:
         proven, report, printed, too_much = _run_confined(program, seconds, limits, chosen, folder)
+    finally:
+        remove_tree(os.fsencode(folder))
     ending = "output" if too_much else _ending(proven, report)
     output = report.get("refused") or printed.decode(errors="replace").strip()
     elapsed = time.monotonic() - started
     return Verdict(passed=ending == "passed", ending=ending, output=output[-500:], seconds=elapsed)
+
+
+def remove_tree(folder: bytes) -> None:
+    """Remove a folder and all that a program left in it, as far as it can be removed.
+
+    Nested folders are emptied into the top one, so that neither their depth nor the length of their paths matters.
+    """
+    moved = 0
+    stuck: set[bytes] = set()
+    with contextlib.suppress(OSError):
+        while entries := [entry for entry in os.scandir(folder) if entry.name not in stuck]:
+            for entry in entries:
+                try:
+                    if not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.path)
+                        continue
+                    os.chmod(entry.path, 0o700)
+                    for child in os.listdir(entry.path):
+                        moved += 1
+                        os.rename(os.path.join(entry.path, child), os.path.join(folder, b"moved-%d" % moved))
+                    os.rmdir(entry.path)
+                except OSError:
+                    stuck.add(entry.name)
+        os.rmdir(folder)
 
 
 def run_all(programs: Iterable[str], *, seconds: float = 10.0, at_once: int | None = None) -> Iterator[Verdict]:

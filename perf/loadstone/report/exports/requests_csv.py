@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loadstone.records import Record, Usage
+from loadstone.text import csv_cell
 from loadstone.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ def _table(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object)
 
 
+def _for_spreadsheets(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return rows whose texts no spreadsheet takes for a formula."""
+    return [tuple(map(csv_cell, row)) for row in rows]
+
+
 class Writer:
     """Writes requests.csv while its records are measured, some thousand rows at a time.
 
@@ -99,7 +105,9 @@ class Writer:
             return
         head, self._has_head = not self._has_head, True
         try:
-            _table(rows).to_csv(self._path, mode="w" if head else "a", header=head, index=False, lineterminator="\n")
+            _table(_for_spreadsheets(rows)).to_csv(
+                self._path, mode="w" if head else "a", header=head, index=False, lineterminator="\n"
+            )
         except OSError as exc:
             self._error = exc
 
