@@ -156,7 +156,6 @@ class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ended, ended_because: why it ended; None for a run that goes on or was killed.
     unsent_turns: later turns of conversations that were not sent.
     client: figures of the client, of several processes the worst. workers: those of each process.
-    shareable: largest fraction of the input that a prefix cache which was empty before can have held; None: unknown.
     clocks, lost, idle: of a swarm: clocks of machines, sentences on lost processes, workers that joined late.
     """
 
@@ -182,7 +181,6 @@ class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     client: dict[str, float | None] = {}
     workers: list[dict[str, int | float | str | None]] = []
     held_back: HeldBack | None = None
-    shareable: float | None = None
     clocks: list[ClockInfo] = []
     lost: list[str] = []
     idle: list[str] = []

@@ -188,21 +188,6 @@ def test_a_sound_run_is_valid() -> None:
         (checks(little=1.3), "Little's law", "suspect", "ratio 1.30", "0.8 to 1.25"),
         (checks(little=0.7), "Little's law", "suspect", "ratio 0.70", "0.8 to 1.25"),
         (checks(shared_reads=0.5), "events that share a read", "suspect", "50%", "20%"),
-        (
-            {"run": RUN | {"shareable": 0.05}, "rates": {"cached_share": 0.56}},
-            "prompts seen before",
-            "suspect",
-            "56.0% of the input was cached, the prompts share 5.0% among themselves",
-            "50% more",
-        ),
-        (
-            {"run": RUN | {"shareable": 0.0, "config": {"dataset": "random"}}, "rates": {"cached_share": 0.2}}
-            | {"metrics": METRICS | {"input_tokens": Metric("tokens", 1000, mean=4096.0)}},
-            "prompts seen before",
-            "suspect",
-            "20.0% of the input was cached, the prompts share 0.0% among themselves",
-            "10% more",
-        ),
         (checks(buffered=0.11), "buffered answers", "suspect", "11%", "10%"),
         (
             checks(rejected_output=0.5, rejected_output_count=-1441.0),
@@ -296,11 +281,6 @@ def test_a_doubt(changes: dict[str, Any], what: str, severity: str, measured: st
         {"counts": counts(99)} | checks(little=2.0),
         checks(shared_reads=0.2),
         checks(buffered=0.1, rejected_output=0.01, rejected_output_count=0.0, unterminated=0.01, fewer_tokens=0.05),
-        {"run": RUN | {"shareable": 0.5}, "rates": {"cached_share": 0.99}},
-        {"run": RUN | {"shareable": 0.0}, "rates": {"cached_share": 0.5}},
-        {"run": RUN, "rates": {"cached_share": 0.99}},
-        {"run": RUN | {"shareable": 0.0}, "rates": {"cached_share": None}},
-        configured(rate=60.0) | checks(offered_rate=None, carried_rate=None),
         checks(reasoning_only=1.0, not_streamed=1.0, token_multiple=None),
         checks(length_missed=0.9),
         configured(ignore_eos=True) | checks(length_missed=None),

@@ -78,7 +78,9 @@ def _rate(summary: Summary) -> Iterator[Finding]:
         return
     severity = grade(-ratio, -0.95, math.inf)
     advice = "fewer requests left than planned: raise -c if it caps the rate, or use another client"
-    measured, limit = (f"{rate * ratio:.4g}/s sent", f"{rate:.4g}/s asked") if rate else (f"{ratio:.0%} of it", "95%")
+    measured, limit = (
+        (f"{rate * ratio:.4g}/s while sending", f"{rate:.4g}/s asked") if rate else (f"{ratio:.0%} of it", "95%")
+    )
     yield Finding("request rate", severity, measured, limit, advice)
 
 

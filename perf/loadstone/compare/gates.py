@@ -17,9 +17,6 @@ from loadstone.metrics import slo
 from loadstone.metrics.slo import Outcome
 from loadstone.report.page import Section, Table
 
-# Metrics that the prefix cache does not change.
-_NOT_CACHED = ("error_rate", "input_tokens", "output_tokens", "packets")
-
 
 class GateResult(Struct, frozen=True):
     """A gate applied to one new side.

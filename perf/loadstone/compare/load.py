@@ -124,9 +124,9 @@ def compare_sides(sides: Sequence[SideRuns], margin: float = MARGIN, window: Win
     return Comparison(
         margin=margin,
         window=window,
-        sides=healths,
-        settings=differing,
-        same_prompts=same_prompts,
+        sides=[Side(side.name, [settings.health(str(run.path), run.summary) for run in side.runs]) for side in sides],
+        settings=settings.differing_settings(summaries),
+        same_prompts=settings.same_digest(summaries, "bodies"),
         same_schedule=settings.same_digest(summaries, "schedule"),
         against=[
             with_circumstances(

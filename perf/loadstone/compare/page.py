@@ -80,8 +80,7 @@ def label(name: str) -> str:
 def _lead(comparison: Comparison, judged: Sequence[GateResult]) -> Prose:
     missed = gates.missed_sentence(judged)
     texts = [missed] if missed else []
-    for against in comparison.against:
-        texts += [*against.caveats, _summary(against, comparison)]
+    texts += [_summary(against, comparison) for against in comparison.against]
     verdicts = [against.verdict for against in comparison.against]
     order = ("worse", "not comparable", "mixed", "inconclusive", "better", "same")
     tone = _TONES[min(verdicts, key=order.index)] if all(map(is_certain, comparison.against)) else "doubt"

@@ -108,10 +108,6 @@ class PreparedRequests:
         """Return prompts by the number of their row."""
         return {row: self._first[row].prompt for row in rows}
 
-    def all_prompts(self) -> list[Prompt]:
-        """Return the prompts of all rows, in their order."""
-        return [self._first[row].prompt for row in sorted(self._first)]
-
     def get(self, row: int, model: int = 0) -> PreparedRequest:
         """Return the first request of a row for one of the models."""
         request = self._first[row]

@@ -12,7 +12,6 @@ from importlib import metadata
 import msgspec
 
 from loadstone.config.schema import Config
-from loadstone.dataset.sharing import shared_fraction
 from loadstone.engine.prepare import PreparedRun
 from loadstone.engine.shared_prefixes import planned_share
 from loadstone.host import machine
@@ -79,5 +78,4 @@ def describe_run(prepared: PreparedRun, digest: Digest) -> RunInfo:
         ),
         versions=versions,
         digest=digest,
-        shareable=None if plan.load.skip else shared_fraction(prepared.requests.all_prompts(), plan.total),
     )

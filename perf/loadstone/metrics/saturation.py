@@ -102,8 +102,7 @@ class SaturationDetector:
         self._ttfts: list[float] = []
         self._tpots: list[float] = []
         self._begun: float | None = None
-        self._step = step
-        self._since: float | None = None
+        self._agreed = 0
         self._found: Saturation | None = None
 
     def add_ttft(self, ttft: float) -> None:
