@@ -375,13 +375,13 @@ def on(cores: list[int], config: dict[str, Any], figures: dict[str, Any], worker
             "pin the server elsewhere: taskset -c 0,1 SERVER, and taskset -c 2 loadstone run ...",
         ),
         (on([0, 1, 2], AWAY, client(run_queue_share=0.2)), "keep it off one core: taskset -c 2 loadstone run ..."),
-        (on([0], HERE, client(run_queue_share=0.2)), "give it one of its own: taskset -c 1 loadstone run ..."),
+        (on([0], HERE, client(run_queue_share=0.2)), "it was limited to core 0"),
         (on([0], HERE, client(run_queue_share=0.2), of=1), "use another client machine"),
         (
             on([0, 1], HERE, client(loop_lag_mean=0.1)),
             "look for what holds up the client's loop, or use fewer streams than 64",
         ),
-        (on([0, 1], {}, client(send_lag_mean=0.1)), "use a lighter load per client"),
+        (on([0, 1], {}, client(send_lag_mean=0.1)), "use a lighter load"),
         (on([0, 1, 2], HERE, client(cpu_share=0.7, loop_lag_mean=0.1)), "core is busy; use --workers 2"),
         (
             on([0, 1], {"url": "unix:/run/x"}, client(run_queue_share=0.06, loop_lag_mean=0.1)),
