@@ -326,7 +326,7 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
     by_time = math.inf if load.duration is None else load.rate * load.duration
     by_number = math.inf if load.requests is None else load.requests
     _check_size(min(by_time, by_number) + unmeasured, "a smaller -n, a shorter --duration or a lower --rate")
-    if by_number <= by_time:
+    if load.duration is None or by_number <= by_time:
         return [process.at_rate(load.rate, (load.requests or 0) + unmeasured)]
     return [process.within(load.rate, load.duration + unmeasured / load.rate)]
 
