@@ -134,7 +134,8 @@ async def _run(
                 reported = on_progress if live or stop_conditions else None
                 end = await workers.run(reported, on_start=scrape.set_origin)
         finally:
-            await asyncio.to_thread(scrape.stop)
+            if not await asyncio.to_thread(scrape.stop):
+                notice("the process that scrapes the server's metrics ended before the run: its figures are incomplete")
 
     # End: of several processes the worst client counts.
     clients = [{"worker": result.worker, **result.client} for result in end.results]

@@ -54,6 +54,7 @@ class ScheduleInfo(Struct, frozen=True):
     file: its file in the run folder.
     loop: closed (a number in flight) or open (a rate).
     requests: number of requests; None if it is open. prompts: number of prompts. repeats: prompts are sent repeatedly.
+    shared: fraction of the prompts (first turns) that another prompt of the run begins alike; None: unknown.
     """
 
     file: str = "schedule.jsonl"
@@ -62,6 +63,7 @@ class ScheduleInfo(Struct, frozen=True):
     prompts: int | None = None
     repeats: bool = False
     seed: int = 0
+    shared: float | None = None
 
 
 class StageInfo(Struct, frozen=True):
@@ -154,7 +156,6 @@ class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ended, ended_because: why it ended; None for a run that goes on or was killed.
     unsent_turns: later turns of conversations that were not sent.
     client: figures of the client, of several processes the worst. workers: those of each process.
-    shareable: largest fraction of the input that a prefix cache which was empty before can have held; None: unknown.
     clocks, lost, idle: of a swarm: clocks of machines, sentences on lost processes, workers that joined late.
     """
 
@@ -180,7 +181,6 @@ class RunInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     client: dict[str, float | None] = {}
     workers: list[dict[str, int | float | str | None]] = []
     held_back: HeldBack | None = None
-    shareable: float | None = None
     clocks: list[ClockInfo] = []
     lost: list[str] = []
     idle: list[str] = []
@@ -329,7 +329,8 @@ class Source(Struct, frozen=True, kw_only=True):
     kinds: the servers whose metrics it has (`vLLM`, `DCGM` ...).
     scrapes: how often it was requested.
     missed: scrapes that failed.
-    whole, steady: what it reported in the whole run and in the steady window.
+    whole, steady: what it reported in the whole run and in the steady window, as far as it was scraped.
+    ended: seconds of the run at which the scraping ended, if before the load did.
     """
 
     url: str
@@ -338,6 +339,7 @@ class Source(Struct, frozen=True, kw_only=True):
     missed: int
     whole: ServerWindow
     steady: ServerWindow | None
+    ended: float | None = None
 
 
 class ClientServerMetric(Struct, frozen=True):
@@ -379,14 +381,12 @@ class ServerSide(Struct, frozen=True):
     beside: times of the client and of all servers together.
     tallies: counts of the client and of all servers together.
     remarks: sentences about what is unusual.
-    unknown: seconds at the end of the run of which nothing was scraped, because the scraping process had ended.
     """
 
     sources: list[Source]
     beside: list[ClientServerMetric]
     tallies: list[ClientServerCount]
     remarks: list[str]
-    unknown: float = 0.0
 
 
 class Summary(Struct, frozen=True, kw_only=True):

@@ -69,7 +69,7 @@ RUN = [
         "--config unknown.toml", "unknown.toml, line 1: `run` has no setting 'concurency' (did you mean concurrency?); "
     ),
     Wrong("--config type.toml", "type.toml, line 1: --concurrency takes a whole number, not 'many'"),
-    Wrong("-n 0", "--requests takes 1 or more, not 0"),
+    Wrong("-n 0", "--requests takes 1 to 1e+18, not 0"),
     Wrong("-n many", "takes a whole number, not 'many'"),
     Wrong("-c 0", "--concurrency takes 1 or more, not 0"),
     Wrong("--rate -1", "--rate takes a number above 0 (to send without a rate, leave it out and give -c N), not -1"),

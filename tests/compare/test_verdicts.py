@@ -123,8 +123,8 @@ def test_the_json_form_is_as_documented(capsys: Capture) -> None:
         "format", "margin", "level", "window", "sides", "settings", "same_prompts", "same_schedule", "against",
         "gates", "found",
     ]  # fmt: skip
-    assert (whole["format"], whole["margin"], whole["level"], whole["window"]) == (1, 0.05, 0.05, "whole")
-    assert list(whole["against"][0]) == ["name", "verdict", "figures", "caveats"]
+    assert (whole["format"], whole["margin"], whole["level"], whole["window"]) == (2, 0.05, 0.05, "whole")
+    assert list(whole["against"][0]) == ["name", "verdict", "figures", "cache", "load", "doubts"]
     assert list(whole["found"]["ttft.mean"]) == [
         "name", "family", "unit", "base", "new", "base_interval", "new_interval", "difference", "difference_interval",
         "change", "change_interval", "p_alone", "p", "verdict", "wanted", "wanted_of",

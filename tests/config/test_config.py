@@ -34,7 +34,7 @@ A_RATE = "a number above 0 (to send without a rate, leave it out and give -c N)"
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"requests": 0}, "--requests takes 1 or more, not 0"),
+        ({"requests": 0}, "--requests takes 1 to 1e+18, not 0"),
         ({"concurrency": -1}, "--concurrency takes 1 or more, not -1"),
         ({"input_len": 0}, "--input-len takes 1 or more, not 0"),
         ({"output_len": 0}, "--output-len takes 1 or more, not 0"),

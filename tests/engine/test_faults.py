@@ -97,7 +97,7 @@ def test_fault(fault: str, streamed: bool, transport: str, capsys: Capture, monk
         )
         assert [row["number"] for row in sim.truth if row["fault"]] == list(case.numbers)
     assert len(rows) == 6
-    assert done.status == 0
+    assert done.status == (len(failed(rows)) > 0.1 * len(rows))
     assert failed(rows) == (dict.fromkeys(case.rows, kind) if kind else {})
     for row in rows:
         assert row.streamed is (streamed and row.status in (200, None))
@@ -124,7 +124,7 @@ def test_refused_connections(streamed: bool, transport: str, capsys: Capture) ->
         load = ("-n", 16, "--rate", 20, "--arrivals", "constant", "--transport", transport)
         done, rows = run(capsys, sim, *load, *flags)
     assert len(rows) == 16
-    assert done.status == 0
+    assert done.status == 1
     bad = failed(rows)
     assert set(bad.values()) == {"connect"}
     assert list(bad) == list(range(2, 2 + len(bad)))
@@ -262,7 +262,7 @@ def test_many_faults_at_once_are_all_counted(transport: str, capsys: Capture) ->
         done, rows = run(capsys, sim, "-n", 120, "-c", 12, "--transport", transport)
         done_to = Counter(CASES[row["fault"]].kind if row["fault"] else SUCCESS for row in sim.truth)
     assert len(rows) == 120
-    assert done.status == 0
+    assert done.status == 1
     assert Counter(row.error.kind if row.error else SUCCESS for row in rows) == done_to
     assert len(done_to) == 6
     counts = read_json(Path("run/summary.json"))["counts"]
@@ -297,7 +297,7 @@ def test_server_gone_in_mid_run(transport: str, capsys: Capture) -> None:
     with Sim(ttft="10ms") as sim, after(sim, 5, lambda: sim.call(sim.server.close())):
         done, rows = run(capsys, sim, "-n", 300, "-c", 4, "--timeout", 3, "--transport", transport)
     assert len(rows) == 300
-    assert done.status == 0
+    assert done.status == 1
     bad = failed(rows)
     assert set(bad.values()) <= GONE
     assert 5 <= 300 - len(bad) < 300
@@ -332,9 +332,9 @@ def test_nothing_succeeded(capsys: Capture) -> None:
     assert "no request succeeded; 5 ended with status: HTTP 503" in done.err
 
 
-@pytest.mark.parametrize(("limit", "status"), [("0.5", 0), ("0.49", 1), ("0", 1), ("1", 0)])
-def test_error_rate_limit(limit: str, status: int, capsys: Capture) -> None:
+@pytest.mark.parametrize(("limit", "status"), [("0.5", 0), ("0.49", 1), ("0", 1), ("1", 0), (None, 1)])
+def test_error_rate_limit(limit: str | None, status: int, capsys: Capture) -> None:
     with Sim("500@0,1") as sim:
-        done, _ = run(capsys, sim, "-n", 4, "-c", 1, "--max-error-rate", limit)
+        done, _ = run(capsys, sim, "-n", 4, "-c", 1, *(("--max-error-rate", limit) if limit else ()))
     assert done.status == status
     assert ("2 of 4 requests failed, above --max-error-rate" in done.err) == bool(status)

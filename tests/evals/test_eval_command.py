@@ -424,7 +424,7 @@ def test_a_conversation_with_a_failed_turn_has_failed(sim: Sim, capsys: pytest.C
         if from_line(line).prompt != "exam_talks:2.3"
     ]
     run.write_bytes(b"".join(made))
-    assert _talks(capsys, sim.url, "--stage", "score").status == 0
+    assert _talks(capsys, sim.url, "--stage", "score").status == 1, "1 of 3 is above a tenth"
     assert (figure()["outcomes"]["failed"], journal()["failures"]) == (1, {"timeout": 1})
 
 

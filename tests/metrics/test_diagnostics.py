@@ -9,7 +9,6 @@ from loadstone.metrics.columns import build
 from loadstone.metrics.diagnostics import BATCHES, drift, figures
 from loadstone.records import Pieces, Record, Usage
 from loadstone.results import measure
-from loadstone.summary import RunInfo
 
 S = 1_000_000_000
 
@@ -107,4 +106,4 @@ def test_answers_that_are_not_streamed_drift_by_their_latency() -> None:
     ],
 )
 def test_connections_opened_in_a_minute(rows: list[Record], most: float | None) -> None:
-    assert figures(build(rows), None, RunInfo())["opened_a_minute"] == most
+    assert figures(build(rows), None)["opened_a_minute"] == most

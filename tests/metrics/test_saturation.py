@@ -7,11 +7,10 @@ import math
 from collections.abc import Callable, Iterator
 from random import Random
 
-import numpy as np
 import pytest
 
 from loadstone.metrics import saturation
-from loadstone.metrics.saturation import Saturation, SaturationDetector, judge_run
+from loadstone.metrics.saturation import Saturation, SaturationDetector
 
 SLOTS, SERVICE, PREFILL = 32, 3.0, 0.1
 CAPACITY = SLOTS / (SERVICE + PREFILL)
@@ -159,81 +158,3 @@ def test_before_anything_was_told_there_is_no_verdict() -> None:
     detector.observe(0.0, 0, 0)
     detector.observe(1.0, 0, 0)
     assert detector.verdict() is None
-
-
-def short_queue(load: float, seed: int, seconds: float, slots: int = 64, service: float = 2.0) -> list[np.ndarray]:
-    """A run of an open loop against a server with a fixed number of slots: due, first output, end."""
-    random = np.random.default_rng(seed)
-    rate = load * slots / service
-    due = np.cumsum(random.exponential(1 / rate, int(rate * seconds)))
-    free = [0.0] * slots
-    first, end = [], []
-    for at in due:
-        begin = max(at, heapq.heappop(free))
-        finish = begin + service * float(random.lognormal(-0.125, 0.5))
-        heapq.heappush(free, finish)
-        first.append(begin + 0.05)
-        end.append(finish)
-    return [due, np.array(first), np.array(end)]
-
-
-@pytest.mark.parametrize("seconds", [10.0, 30.0, 120.0])
-@pytest.mark.parametrize("load", [1.3, 1.9, 4.0])
-def test_after_a_run_a_load_above_capacity_is_known_with_what_was_carried(load: float, seconds: float) -> None:
-    capacity = 64 / 2.0
-    found = [judge_run(*short_queue(load, seed, seconds)) for seed in range(6)]
-    known = [evidence for evidence in found if evidence is not None]
-    # A third more than the capacity takes longer to tell from chance than five answers take.
-    assert len(known) >= (0 if load < 1.5 and seconds < 60 else 5)
-    for evidence in known:
-        assert evidence.sent == pytest.approx(load * capacity, rel=0.25)
-        assert evidence.ended == pytest.approx(capacity, rel=0.3)
-
-
-@pytest.mark.parametrize("seconds", [4.0, 10.0, 30.0, 120.0])
-@pytest.mark.parametrize("load", [0.3, 0.7, 0.9])
-def test_after_a_run_a_load_below_capacity_is_not_saturation(load: float, seconds: float) -> None:
-    assert [judge_run(*short_queue(load, seed, seconds)) for seed in range(25)] == [None] * 25
-
-
-@pytest.mark.parametrize("latency", [1.0, 20.0])
-@pytest.mark.parametrize("spread", [0.0, 0.8])
-def test_a_server_that_fills_up_is_not_saturated(latency: float, spread: float) -> None:
-    """The number in flight grows until the first answers end, however short the run is."""
-    random = np.random.default_rng(3)
-    for seconds in (2.5, 8.0, 30.0):
-        due = np.arange(0.0, seconds, 0.02)
-        end = due + latency * np.exp(spread * random.standard_normal(len(due)))
-        assert judge_run(due, due + 0.1, end) is None
-
-
-def test_a_server_that_slows_down_with_its_load_is_saturated() -> None:
-    """Processor sharing: all get a part, and TTFT grows with their number."""
-    due = np.arange(0.0, 20.0, 0.02)
-    wait = 0.1 + 0.6 * due
-    found = judge_run(due, due + wait, due + wait + 0.5)
-    assert found is not None
-    assert found.sent == pytest.approx(50, rel=0.1)
-    assert found.ended < 35
-
-
-def test_too_few_requests_say_nothing() -> None:
-    for count in (0, 1, 5, 15):
-        due = np.linspace(0, 30, count)
-        assert judge_run(due, due + 1 + due, due + 1 + due) is None
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_short_run_far_above_capacity_stops_before_it_ends(seed: int) -> None:
-    """60/s against a server that carries 32/s, looked at five times a second."""
-    due, first, end = short_queue(60 / 32, seed, 30.0)
-    detector = SaturationDetector()
-    order = np.sort(end)
-    for at in np.arange(0.2, 30.0, 0.2):
-        for wait in (first - due)[(first > at - 0.2) & (first <= at)]:
-            detector.add_ttft(float(wait))
-        sent = int((due <= at).sum())
-        detector.observe(float(at), sent, sent - int(np.searchsorted(order, at, "right")))
-        if detector.verdict() is not None:
-            break
-    assert at < 20

@@ -341,7 +341,7 @@ def test_the_verdict_of_a_run() -> None:
 
 
 def test_an_invalid_run_fails_and_so_does_too_high_an_error_rate() -> None:
-    summary = measure([failed("connect", None, 5)], run_of(max_error_rate=0.1))
+    summary = measure([failed("connect", None, 5)], run_of())
     root = ET.fromstring(junit.render(summary))
     missed = {case.attrib["name"] for case in root.iter("testcase") if case.find("failure") is not None}
     assert missed == {"no success", "--max-error-rate"}

@@ -249,11 +249,22 @@ def test_looks_that_fail_are_rows_and_the_next_may_succeed(tmp_path: Path) -> No
         assert lookout.start()
         lookout.set_origin(time.monotonic_ns())
         until(lambda: looks(tmp_path) > 5)
-        lookout.stop()
+        assert lookout.stop()
     (scraped,) = csv.read(tmp_path)
     assert len(scraped.missed_times) == 2
     (values,) = scraped.series.values()
     assert (values[0], values[-1]) == (1, 5)
+
+
+def test_one_that_was_killed_is_known_at_the_end(tmp_path: Path) -> None:
+    with scripted(lambda _: (200, "vllm:num_requests_running 1\n")) as url:
+        lookout = ScrapeProcess(quest(url, tmp_path))
+        assert lookout.start()
+        lookout.set_origin(time.monotonic_ns())
+        lookout._process.kill()
+        lookout._process.wait()
+        assert not lookout.stop()
+    assert lookout.stop(), "nothing to stop"
 
 
 @posix

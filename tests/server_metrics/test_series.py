@@ -482,7 +482,7 @@ def test_lines_break_where_looks_had_no_answer() -> None:
 def test_a_run_that_was_not_scraped_has_no_servers_side() -> None:
     assert measure(example_run.records(), example_run.run()).server is None
     assert list(server_tables.tables(None)) == []
-    silent = summary(scraped((0.0, None), (1.0, None))).server
+    silent = summary(scraped((0.0, None), (99.0, None))).server
     assert silent is not None
     assert (silent.beside, silent.tallies, silent.remarks) == ([], [], ["10 of 10 scrapes had no answer"])
     (table,) = server_tables.tables(silent)
@@ -496,3 +496,28 @@ def test_the_tables_say_what_a_histogram_can_tell() -> None:
     assert server.note == "vLLM at http://a/metrics, read 2 times"
     assert beside.rows[0][-1] == "99.80 (80 to 100)"
     assert counted.rows == [["requests with output", f"{SENT - 3} ({SENT} sent)", f"{SENT}"]]
+
+
+@pytest.mark.parametrize("last", [1.2, -1.0], ids=["in mid-run", "before the first request"])
+def test_a_scraper_that_is_lost_is_named_and_explains_nothing(last: float) -> None:
+    looks = [vllm(-2.0, 0), vllm(last, 20)]
+    found = summary(scraped(*looks), scrape_every=0.5)
+    assert found.server is not None
+    (source,) = found.server.sources
+    assert source.ended == last
+    end = max(record.end for record in example_run.records()) / 1e9
+    begin = min(record.sent for record in example_run.records() if record.sent is not None) / 1e9
+    assert source.missed == 1 + int((end - max(last, begin)) / 0.5)
+    assert source.scrapes == 2 + source.missed
+    assert source.whole.end <= max(last, source.whole.start)
+    assert (found.server.beside, found.server.tallies) == ([], [])
+    assert not any("restart" in remark or "several" in remark for remark in found.server.remarks)
+    assert found.verdict is not None
+    (doubt,) = [doubt for doubt in found.verdict.doubts if doubt.what == "scraper lost"]
+    assert doubt.measured == f"nothing was scraped after {max(0.0, last):.1f} s"
+
+
+def test_a_server_that_stops_answering_has_not_lost_its_scraper() -> None:
+    found = summary(scraped(vllm(-1.0, 0), vllm(1.0, 20), (2.0, None), (99.0, None)))
+    assert found.server is not None
+    assert [source.ended for source in found.server.sources] == [None]

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from loadstone.capacity import queueing
-from loadstone.checks.rules import DRIFT
+from loadstone.checks.load import DRIFT
+from loadstone.checks.rules import unfit
 from loadstone.config.slo import SLO, STATISTICS, Objective
 from loadstone.errors import DataError
 from loadstone.metrics.slo import Estimate, Outcome, estimate
@@ -142,11 +143,7 @@ def _curve(
     runs: dict[str, list[Summary]] = {}
     left_out = []
     for point in points:
-        usable = [
-            run
-            for run in point.runs
-            if run.counts.succeeded > 0 and not (run.verdict is not None and run.verdict.status == "invalid")
-        ]
+        usable = [run for run in point.runs if run.counts.succeeded > 0 and not unfit(run)]
         if reason := _unusable(point, usable):
             left_out.append(f"{point.name}: {reason}")
         else:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loadstone import results
 from loadstone.capacity.curves import QUEUE, PointJudgement, PointJudgements
+from loadstone.checks.rules import unfit
 from loadstone.config.slo import Objective
 from loadstone.engine import run_folder
 from loadstone.metrics.slo import Estimate
@@ -31,7 +32,7 @@ def judge_points(path: Path, sweep: Sweep, objectives: Sequence[Objective]) -> P
         runs = [
             run
             for run, summary in folder.finished_runs(path / point.name)
-            if summary.counts.succeeded and not (summary.verdict and summary.verdict.status == "invalid")
+            if summary.counts.succeeded and not unfit(summary)
         ]
         if runs and all((run / run_folder.RECORDS).exists() for run in runs):
             evidence = []

@@ -26,6 +26,8 @@ STAMPED = 0.99
 STALLED = (0.05, 0.25)
 # CPU fraction of each worker that advice aims at.
 COMFORT = 0.5
+# Requests per second below which a lower rate does not help.
+LIGHT = 2.0
 _LOCAL = ("localhost", "::1", "0.0.0.0", "::")
 _ORDER: tuple[Severity | None, ...] = (None, "suspect", "invalid")
 _LABELS = {"ttft": "TTFT", "ttft_scheduled": "TTFT from schedule", "latency_scheduled": "latency from schedule"}
@@ -89,7 +91,7 @@ def send_lag(summary: Summary) -> Iterator[Finding]:
         summary,
         "send_lag",
         figures,
-        lambda: "requests left later than planned: " + (_lag_cause(summary) or f"use {_less_load(summary)} per client"),
+        lambda: "requests left later than planned: " + (_lag_cause(summary) or f"use {_less_load(summary)}"),
     )
 
 
@@ -196,24 +198,34 @@ def _add_workers(summary: Summary, fraction: float) -> str:
 
 
 def _less_load(summary: Summary) -> str:
+    """Advise less load where there is less: one request a second, or one stream, is no load."""
     rate = summary.run.config.rate
     streams = summary.run.config.concurrency
-    return f"a lower --rate than {rate:g}" if rate else f"fewer streams than {streams}" if streams else "a lighter load"
+    if rate:
+        return f"a lower --rate than {rate:g}" if rate > LIGHT else "a client machine with nothing else on it"
+    if streams:
+        return f"fewer streams than {streams}" if streams > 1 else "a client machine with nothing else on it"
+    return "a lighter load"
 
 
 def _pin(summary: Summary) -> str:
-    """Advise a core for the client alone."""
-    cores = _cores(summary)
-    all_cores = summary.run.host.cores or 0
-    if len(cores) > 1 and _is_local(summary):
+    """Advise a core for the client alone, of those that it may use: others may be the server's, or another container's.
+
+    Where taskset is unknown (macOS, Windows) nothing can be pinned.
+    """
+    cores, elsewhere = _cores(summary), "use another client machine, or stop what else runs on this one"
+    pins = summary.run.host.system.startswith("Linux") or not summary.run.host.system
+    if len(cores) == 1 and (summary.run.host.cores or 1) > 1:
+        more = "give the client a core that nothing else uses: it was limited to"
+        return (
+            f"{more} core {cores[0]} (taskset, container), which something else used too; or use another client machine"
+        )
+    if len(cores) == 1 or not pins:
+        return elsewhere
+    if _is_local(summary):
         others = ",".join(map(str, cores[:-1]))
         return f"pin the server elsewhere: taskset -c {others} SERVER, and taskset -c {cores[-1]} loadstone run ..."
-    if len(cores) > 1:
-        return f"stop what else runs here, or keep it off one core: taskset -c {cores[-1]} loadstone run ..."
-    if all_cores > 1 and cores:
-        other = next(core for core in range(all_cores) if core not in cores)
-        return f"the client may use core {cores[0]} only; give it one of its own: taskset -c {other} loadstone run ..."
-    return "use another client machine, or stop what else runs on this one"
+    return f"stop what else runs here, or keep it off one core: taskset -c {cores[-1]} loadstone run ..."
 
 
 def _cores(summary: Summary) -> list[int]:

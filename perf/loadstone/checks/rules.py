@@ -1,7 +1,8 @@
 """The rules of the check, and the verdict that follows from them.
 
 Pure. A rule looks at one thing and yields what it found, good or bad. Rules about the client's own lag and CPU are in
-client_lag.py, rules about machines and processes in resources.py. docs/doubts.md has a heading for each doubt.
+client_lag.py, about machines and processes in resources.py, about the load in load.py, about the server and its metrics
+in server.py, about answers in answers.py. docs/doubts.md has a heading for each doubt.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from loadstone.checks import answers, client_lag, resources
+from loadstone.checks import answers, client_lag, load, resources, server
 from loadstone.checks.finding import Finding, Rule, Severity, format_percent, grade, one_line
 from loadstone.config.refusals import advise
 from loadstone.records import FailureCause
@@ -24,26 +25,11 @@ _EARLY_ENDS: dict[EndReason, str] = {
 }
 # Successes below which no figure has an interval (stats).
 ENOUGH = 20
-# Fraction of requests that may fail without a doubt; --max-error-rate is the limit of a valid run.
-ERRORS = 0.01
-# Relative change over the steady window from which a drift matters.
-DRIFT = 0.1
-# Relative change of a mean by the warm-up from which it matters.
-WARMUP = 0.02
+ERROR_RATE = "error rate"
+# Fraction of the completed requests that may fail; above --max-error-rate the run is invalid.
+FAILED = 0.01
 # Fraction of the completed requests: a race between a request and the end of an idle connection is rare.
 RESENT = 0.01
-# Fraction of the input that the prefix cache held beyond what the prompts share: with long prompts, and with any.
-# Tokens that a chat template may have.
-SEEN, CACHED = 0.1, 0.5
-TEMPLATE = 150.0
-# Datasets that the seed makes.
-_GENERATED = ("random", "synthetic", "prefix_repetition", "generated-shared-prefix", "sonnet")
-# Requests of other clients, as fractions of ours: from there suspect, from there invalid.
-OTHERS = (0.01, 0.1)
-# APIs in which a server may count each text of a request as a request.
-_MANY_IN_ONE = ("embeddings", "rerank")
-_FIGURES = {"ttft": "TTFT", "latency": "latency", "tpot": "TPOT"}
-_DRIFTS = _FIGURES | {"qps": "QPS"}
 
 
 def judge(summary: Summary) -> Verdict:
@@ -60,6 +46,15 @@ def judge(summary: Summary) -> Verdict:
 def examine(summary: Summary) -> list[Finding]:
     """Return the findings of all rules, those without a doubt too."""
     return [finding for rule in RULES for finding in rule(summary)]
+
+
+def unfit(summary: Summary) -> Doubt | None:
+    """Return the doubt that leaves a run's figures without meaning, None if there is none.
+
+    A high error rate is none: it makes a run invalid, and yet is a figure of the server at that load.
+    """
+    doubts = summary.verdict.doubts if summary.verdict else []
+    return next((doubt for doubt in doubts if doubt.severity == "invalid" and doubt.what != ERROR_RATE), None)
 
 
 def client_faults(summary: Summary) -> list[str]:
@@ -79,45 +74,12 @@ def _success(summary: Summary) -> Iterator[Finding]:
         measured = f"0 of {counts.completed + counts.stopped + counts.cancelled} requests"
         yield Finding("no success", "invalid", measured, "1", why_no_success(summary))
         return
-    rate = counts.failed / counts.completed
-    allowed = summary.run.config.max_error_rate
-    advice = f"latencies are those of the survivors only; find out why the others failed: {why_no_success(summary)}"
-    severity = grade(rate, ERRORS, max(allowed, ERRORS))
-    limit = allowed if severity == "invalid" else ERRORS
-    yield Finding("error rate", severity, f"{rate:.1%}", format_percent(limit), advice if severity else "")
-
-
-def _saturated(summary: Summary) -> Iterator[Finding]:
-    """Check that the server carried the load of an open loop."""
-    offered, carried = summary.checks.get("offered_rate"), summary.checks.get("carried_rate")
-    if not _is_open_loop(summary) or offered is None or carried is None:
-        return
-    lower = max(carried, 0.0) * 0.9
-    advice = (
-        "requests came faster than the server answers them, so their number in flight and all latencies grew as long"
-        f" as the run lasted, and show its length and not the server: offer less, --rate {lower:.2g} say"
-    )
-    measured = f"{offered:.3g} requests/s came, the server carried {carried:.3g}/s"
-    yield Finding("saturated", "suspect", measured, "the load is carried", advice)
-
-
-def _seen_before(summary: Summary) -> Iterator[Finding]:
-    """Check that the server had not seen the prompts before this run, by what its prefix cache held of them."""
-    cached, shareable = summary.cached_share, summary.run.shareable
-    if cached is None or shareable is None or "turn" in summary.groups:
-        return
-    more = cached - shareable
-    tokens = summary.metrics.get("input_tokens")
-    length = tokens.mean if tokens is not None else None
-    # A chat template is common to all prompts, and may be most of a short one.
-    template = CACHED if length is None else min(CACHED, max(SEEN, TEMPLATE / length))
-    generated = summary.run.config.dataset.partition(":")[0] in _GENERATED
-    advice = "TTFT and throughput are those of a warm cache: " + (
-        "give another --seed, which makes new prompts" if generated else "send prompts that are new to this server"
-    )
-    advice += ", or empty its prefix cache (restart it, or vLLM's POST /reset_prefix_cache)"
-    measured = f"{cached:.1%} of the input was cached, the prompts share {shareable:.1%} among themselves"
-    yield Finding("prompts seen before", grade(more, template, math.inf), measured, f"{template:.0%} more", advice)
+    # One failure shows that something fails, and not how often: of few requests it is a large fraction.
+    rate, most = counts.failed / counts.completed, summary.run.config.max_error_rate
+    severity = grade(rate, FAILED, most if counts.failed > 1 else math.inf)
+    limit = f"{most:.3g} (--max-error-rate)" if severity == "invalid" else format_percent(FAILED)
+    advice = f"latencies are those of the survivors only; {why_failed(summary)}"
+    yield Finding(ERROR_RATE, severity, f"{rate:.1%}", limit, advice)
 
 
 def _resent(summary: Summary) -> Iterator[Finding]:
@@ -131,12 +93,19 @@ def _resent(summary: Summary) -> Iterator[Finding]:
         yield Finding("resent requests", severity, f"{fraction:.1%}", format_percent(RESENT), advice)
 
 
+def why_failed(summary: Summary) -> str:
+    """Return the most frequent failure, with how often it came."""
+    if not summary.failures:
+        return "find out why the others failed"
+    kind, message, count = max(summary.failures, key=lambda failure: failure[2])
+    advice = advise(message) if kind == FailureCause.STATUS else None
+    return f"{count} ended with {kind}: {one_line(message)}" + (f"; {advice}" if advice else "")
+
+
 def why_no_success(summary: Summary) -> str:
     """Return why nothing succeeded: the most frequent failure."""
     if summary.failures:
-        kind, message, count = max(summary.failures, key=lambda failure: failure[2])
-        advice = advise(message) if kind == FailureCause.STATUS else None
-        return f"{count} ended with {kind}: {one_line(message)}" + (f"; {advice}" if advice else "")
+        return why_failed(summary)
     if summary.counts.cancelled:
         return "each was cancelled: give a lower --cancel-share or a later --cancel-after"
     return "none was sent and ended in time: give a longer --duration"
@@ -169,15 +138,6 @@ def _sample(summary: Summary) -> Iterator[Finding]:
     yield Finding("sample size", few, f"{count} successes{precision}", str(ENOUGH), advice)
 
 
-def _cut_off(summary: Summary) -> Iterator[Finding]:
-    """Check for requests that the end of the run cut off."""
-    counts = summary.counts
-    total = counts.completed + counts.stopped
-    severity = grade(counts.stopped, 0.01 * total, math.inf)
-    advice = "the slowest requests are missing from the latencies; give a longer --grace or --duration"
-    yield Finding("cut off at the end", severity, f"{counts.stopped} of {total} requests", "1%", advice)
-
-
 def _end(summary: Summary) -> Iterator[Finding]:
     """Check that the run ended, and not early."""
     ended = summary.run.ended
@@ -205,146 +165,7 @@ def _missing(summary: Summary) -> Iterator[Finding]:
             yield Finding("missing records", "suspect", measured, "0", advice)
 
 
-def _rate(summary: Summary) -> Iterator[Finding]:
-    """Check that an open loop sent at the planned rate, where limits per minute do not decide how much is sent."""
-    config = summary.run.config
-    rate = config.rate
-    ratio = summary.checks.get("rate_ratio")
-    if not _is_open_loop(summary) or ratio is None or config.rpm or config.tpm:
-        return
-    severity = grade(-ratio, -0.95, math.inf)
-    advice = "fewer requests left than planned: raise -c if it caps the rate, or use another client"
-    measured, limit = (
-        (f"{rate * ratio:.4g}/s while sending", f"{rate:.4g}/s asked") if rate else (f"{ratio:.0%} of it", "95%")
-    )
-    yield Finding("request rate", severity, measured, limit, advice)
-
-
-def _concurrency(summary: Summary) -> Iterator[Finding]:
-    """Check that a closed loop held the concurrency."""
-    config = summary.run.config
-    concurrency = config.concurrency
-    steady = summary.steady
-    if not concurrency or steady is None or _is_open_loop(summary):
-        return
-    # Users who think are not in flight, and limits per minute decide how much is sent.
-    if "turn" in summary.groups or config.rpm or config.tpm:
-        return
-    in_flight = steady.rates.get("concurrency")
-    if in_flight is not None:
-        advice = "the load never held: ask for more requests (-n) than slots, or look at connect times and errors"
-        severity = grade(-in_flight, -0.9 * concurrency, math.inf)
-        yield Finding(
-            "concurrency", severity, f"{in_flight:.4g} in flight while steady", f"{concurrency} asked", advice
-        )
-
-
-def _little(summary: Summary) -> Iterator[Finding]:
-    """Check Little's law: rate times latency is the concurrency of a steady run."""
-    ratio = summary.checks.get("little")
-    if ratio is not None and summary.counts.succeeded >= 100 and not _is_saturated(summary):
-        severity: Severity | None = None if 0.8 <= ratio <= 1.25 else "suspect"
-        advice = "rate x time in flight does not give the number in flight: the run was not steady; run longer"
-        yield Finding("Little's law", severity, f"ratio {ratio:.2f}", "0.8 to 1.25", advice)
-
-
-def _warmup(summary: Summary) -> Iterator[Finding]:
-    """Check for a transient at the beginning, where the load was meant to be steady.
-
-    The cut is that of the figure which takes longest to settle.
-    """
-    if _unsteady(summary) or _is_saturated(summary):
-        return
-    checks = summary.checks
-    cuts = {name: cut for name in _FIGURES if (cut := checks.get(f"warmup_{name}")) is not None}
-    shifts = {name: checks.get(f"warmup_{name}_shift") or 0.0 for name in cuts}
-    large = {name: cuts[name] for name, shift in shifts.items() if abs(shift) > WARMUP}
-    if not large:
-        if any(checks.get(f"drift_{name}") is not None for name in _FIGURES):
-            yield Finding("warm-up", None, "no transient at the beginning", format_percent(WARMUP), "")
-        return
-    worst = max(large, key=lambda name: abs(shifts[name]))
-    cut = round(max(large.values()))
-    measured = f"mean {_FIGURES[worst]} {shifts[worst]:+.0%} by the first {cut} requests"
-    # Rounded up to two digits.
-    warmup = cut + summary.counts.warmup
-    step = int(10 ** max(0, len(str(warmup)) - 2))
-    advice = f"the run had not settled when it was measured: --warmup {-(-warmup // step) * step}"
-    yield Finding("warm-up", "suspect", measured, format_percent(WARMUP), advice)
-
-
-def _drift(summary: Summary) -> Iterator[Finding]:
-    """Check for a change over the steady window, where the load was meant to be steady.
-
-    A change counts by the end of its interval that is nearer to 0. What a warm-up explains has been left out.
-    """
-    if _unsteady(summary) or _is_saturated(summary):
-        return
-    checks = summary.checks
-    changes = {}
-    for name in _DRIFTS:
-        change = checks.get(f"drift_{name}")
-        margin = checks.get(f"drift_{name}_margin")
-        if change is not None and margin is not None and not (name == "qps" and _is_open_loop(summary)):
-            changes[name] = (max(0.0, abs(change) - margin), change, margin)
-    if not changes:
-        return
-    name = max(changes, key=lambda name: (changes[name][0], abs(changes[name][1])))
-    certain, change, margin = changes[name]
-    measured = f"{_DRIFTS[name]} {change:+.0%} ± {format_percent(margin)} in the steady window"
-    advice = "the figures depend on how long the run lasts: "
-    if _is_open_loop(summary) and change > 0:
-        advice += "the server may be falling behind; lower the --rate, or run longer to see whether it settles"
-    else:
-        advice += "give a longer --warmup, and run longer"
-    yield Finding("drift", grade(certain, DRIFT, math.inf), measured, format_percent(DRIFT), advice)
-
-
-def _scraper(summary: Summary) -> Iterator[Finding]:
-    """Check that the server's metrics were scraped to the end."""
-    if summary.server is not None and summary.server.unknown:
-        measured = f"nothing of the last {summary.server.unknown:.1f} s"
-        advice = (
-            "the process that scrapes has ended, killed or out of memory: the server's figures lack the end of the run"
-        )
-        yield Finding("server metrics lost", "suspect", measured, "scraped to the end", advice)
-
-
-def _other_traffic(summary: Summary) -> Iterator[Finding]:
-    """Check for other clients, by the server's count of requests or, where it has none, of tokens.
-
-    One request more may be a health check.
-    """
-    tallies = {tally.name: tally for tally in summary.server.tallies} if summary.server else {}
-    tally = tallies.get("finished") or tallies.get("generation_tokens")
-    every_request_recorded = summary.run.ended not in (None, EndReason.WORKER) and not summary.run.lost
-    if tally is None or not tally.most or summary.run.config.api in _MANY_IN_ONE or not every_request_recorded:
-        return
-    more = tally.server - tally.most
-    unit = "requests" if tally.name == "finished" else "tokens"
-    advice = "others used the server meanwhile, and the figures are of both loads: keep it to yourself, and run again"
-    severity = grade(more, max(1.0, OTHERS[0] * tally.most), max(1.0, OTHERS[1] * tally.most))
-    measured = f"the server counts {tally.server:,.0f} {unit}, we sent {tally.most:,.0f}"
-    yield Finding("other traffic", severity, measured, format_percent(OTHERS[0]), advice)
-
-
 RULES: tuple[Rule, ...] = (
-    _success, _saturated, _seen_before, _resent, _end, _missing, *resources.RULES, _cut_off, *client_lag.RULES,
-    _rate, _concurrency, _little, _warmup, _drift, _sample, *answers.RULES, _scraper, _other_traffic,
+    load.saturated, _success, _resent, _end, _missing, *resources.RULES, load.cut_off, *client_lag.RULES,
+    *load.RULES, _sample, *answers.RULES, *server.RULES,
 )  # fmt: skip
-
-
-def _is_open_loop(summary: Summary) -> bool:
-    """Return True if requests leave at planned times, whatever the server does."""
-    return bool(summary.run.config.rate) or summary.run.schedule.loop == "open"
-
-
-def _is_saturated(summary: Summary) -> bool:
-    """Return True if the server did not carry the load: what else was not steady follows from it."""
-    return _is_open_loop(summary) and summary.checks.get("carried_rate") is not None
-
-
-def _unsteady(summary: Summary) -> bool:
-    """Return True if the load was not meant to be steady: later turns of conversations are longer, for example."""
-    replayed = summary.run.config.arrivals == "replay"
-    return bool(summary.run.stages) or replayed or "turn" in summary.groups

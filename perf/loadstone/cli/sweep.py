@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from loadstone.cli.flags import add_flags
 from loadstone.cli.options import Shown, read_options
+from loadstone.config.output import MAX_ERROR_RATE
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 from loadstone.report import output
@@ -158,16 +159,19 @@ def _finish(sweep_run: SweepRun, ended: str, sweep_plan: SweepPlan, render: Rend
         for outcome in unmet:
             notice(f"the objectives are not met: {outcome.said}")
         return 1 if unmet or any(point.failed for point in sweep.points) else 0
-    failed = failed_points(sweep)
+    failed = failed_points(sweep, most=1.0 if sweep_plan.knee_search else None)
     if failed:
         more = ", ..." if failed[3:] else ""
         notice(f"{len(failed)} of {len(sweep.points)} points failed: {', '.join(failed[:3])}{more}")
     return 1 if failed else 0
 
 
-def failed_points(sweep: Sweep) -> list[str]:
-    """Return the names of points without a run, without a success, or above the allowed error rate."""
-    max_error_rate = float(sweep.grid.config.get("max_error_rate", Config().max_error_rate))
+def failed_points(sweep: Sweep, most: float | None = None) -> list[str]:
+    """Return the names of points without a run, without a success, or above an error rate.
+
+    most: the error rate, that of --max-error-rate by default. A search for a knee goes to where the server fails.
+    """
+    max_error_rate = float(sweep.grid.config.get("max_error_rate", MAX_ERROR_RATE)) if most is None else most
 
     def failed(summary: Summary) -> bool:
         counts = summary.counts

@@ -12,6 +12,7 @@ from loadstone.report.run_tables import LABELS
 
 _ROLES: dict[Verdict, Role] = {
     "better": "good", "worse": "bad", "same": "plain", "differs": "doubt", "inconclusive": "muted",
+    "not comparable": "muted",
 }  # fmt: skip
 # The ratio of the largest to the smallest value above which an axis is logarithmic.
 _LOG_RATIO = 20.0
@@ -51,8 +52,11 @@ def _distribution(metric: str, names: Sequence[str], sides: Sequence[Sequence[Cu
     )
 
 
-def forest(figures: Sequence[tuple[str, Figure]], margin: float) -> Chart:
-    """Return a chart of the change of each figure in %, with its interval and the margins."""
+def forest(figures: Sequence[tuple[str, Figure]], margin: float, certain: bool = True) -> Chart:
+    """Return a chart of the change of each figure in %, with its interval and the margins.
+
+    certain: False where loads differ or runs have doubts, so that no figure is shown as simply better or worse.
+    """
     shown = [(label, figure) for label, figure in figures if figure.change is not None]
     reach = {label: max(map(abs, figure.change_interval or (figure.change or 0.0,))) for label, figure in shown}
     edge = max(_FAR, 2 * median(reach.values())) if reach else _FAR
@@ -69,7 +73,7 @@ def forest(figures: Sequence[tuple[str, Figure]], margin: float) -> Chart:
                     [label for label, _ in group],
                     [None if figure.change is None else 100 * figure.change for _, figure in group],
                     kind="points",
-                    role=role,
+                    role=role if certain or role not in ("good", "bad") else "doubt",
                     low=[None if low is None else 100 * low for low, _ in intervals],
                     high=[None if high is None else 100 * high for _, high in intervals],
                 )

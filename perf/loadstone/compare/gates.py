@@ -6,19 +6,16 @@ whole interval is within it, missed if none of the interval is, and otherwise un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from loadstone.checks.finding import one_line
-from loadstone.compare.verdicts import Figure, Interval, SideComparison
+from loadstone.compare.verdicts import Interval, SideComparison
 from loadstone.config.slo import ATTAINMENT, METRICS, WHOLE, Objective
 from loadstone.metrics import slo
 from loadstone.metrics.slo import Outcome
 from loadstone.report.page import Section, Table
-
-# Metrics that the prefix cache does not change.
-_NOT_CACHED = ("error_rate", "input_tokens", "output_tokens", "packets")
 
 
 class GateResult(Struct, frozen=True):
@@ -37,13 +34,7 @@ class GateResult(Struct, frozen=True):
 
 def judge(gates: Sequence[Objective], against: Sequence[SideComparison]) -> list[GateResult]:
     """Apply each gate to each new side."""
-    return [
-        _refuse(gate, side)
-        if gate.relative and side.verdict == "incomparable" and gate.metric not in _NOT_CACHED
-        else _apply(gate, side.name, {figure.name: figure for figure in side.figures})
-        for side in against
-        for gate in gates
-    ]
+    return [_apply(gate, side) for side in against for gate in gates]
 
 
 def failed(results: Sequence[GateResult], strict: bool = False) -> list[GateResult]:
@@ -68,14 +59,13 @@ def figure_name(gate: Objective) -> str:
     return gate.name if gate.figure or METRICS[gate.metric][0] in WHOLE else f"{gate.metric}.mean"
 
 
-def _refuse(gate: Objective, side: SideComparison) -> GateResult:
-    """Return a gate on a change as missed: the prefix cache explains the change."""
-    return GateResult(gate.text, side.name, "missed", f"{figure_name(gate)} cannot be judged: {side.caveats[0]}")
-
-
-def _apply(gate: Objective, side: str, figures: Mapping[str, Figure]) -> GateResult:
-    name = figure_name(gate)
-    figure = figures.get(name)
+def _apply(gate: Objective, against: SideComparison) -> GateResult:
+    name, side, cache = figure_name(gate), against.name, against.cache
+    figure = next((figure for figure in against.figures if figure.name == name), None)
+    # No figure of the server is what a prefix cache has made: a change between two caches, or a side with a warm one.
+    by_cache = cache is not None and not cache.comparable and (gate.relative or cache.new_warm)
+    if cache and by_cache and (figure is None or figure.verdict == "not comparable"):
+        return GateResult(gate.text, side, "missed", f"{name} is not comparable: {cache.measured}")
     value = None if figure is None else figure.change if gate.relative else figure.new
     if figure is None or value is None:
         reason = "was not measured, or of too few requests"

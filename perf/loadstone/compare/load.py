@@ -11,11 +11,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from loadstone import results
-from loadstone.compare import caveats, difference, estimate, settings
+from loadstone.checks.rules import unfit
+from loadstone.compare import circumstances, difference, estimate, settings
 from loadstone.compare.difference import Estimate
 from loadstone.compare.estimate import RunFigures, WindowName
 from loadstone.compare.repeats import PLANNED_ENDS
-from loadstone.compare.verdicts import MARGIN, Comparison, Side, judge_sides
+from loadstone.compare.verdicts import MARGIN, Comparison, Side, judge_sides, with_circumstances
 from loadstone.config.slo import Objective
 from loadstone.engine import run_folder
 from loadstone.errors import DataError
@@ -100,9 +101,7 @@ def _check_ends(side: SideRuns) -> None:
 
 def _read_run(path: Path, window: WindowName, force: bool, gates: Sequence[Objective]) -> MeasuredRun:
     summary, columns = results.read_summary_and_columns(path)
-    verdict = summary.verdict
-    if verdict is not None and verdict.status == "invalid" and not force:
-        worst = next(doubt for doubt in verdict.doubts if doubt.severity == "invalid")
+    if (worst := unfit(summary)) and not force:
         raise DataError(
             f"{path} is invalid ({worst.what}: {worst.measured}, limit {worst.limit}): its figures tell nothing; "
             "repeat it, or compare all the same with --force"
@@ -119,19 +118,27 @@ def compare_sides(sides: Sequence[SideRuns], margin: float = MARGIN, window: Win
     """Compare the first side with each of the others. `margin`: fraction of base within which figures are the same."""
     base, *others = sides
     summaries = [[run.summary for run in side.runs] for side in sides]
-    healths = [Side(side.name, [settings.health(str(run.path), run.summary) for run in side.runs]) for side in sides]
-    differing = settings.differing_settings(summaries)
-    same_prompts = settings.same_digest(summaries, "bodies")
-    against = judge_sides(base.estimates, {side.name: side.estimates for side in others}, margin)
+    cached = [circumstances.cached_input(runs) for runs in summaries]
+    figures = judge_sides(base.estimates, {side.name: side.estimates for side in others}, margin)
+    doubts = [circumstances.first_doubts(runs) for runs in summaries]
     return Comparison(
         margin=margin,
         window=window,
-        sides=healths,
-        settings=differing,
-        same_prompts=same_prompts,
+        sides=[Side(side.name, [settings.health(str(run.path), run.summary) for run in side.runs]) for side in sides],
+        settings=settings.differing_settings(summaries),
+        same_prompts=settings.same_digest(summaries, "bodies"),
         same_schedule=settings.same_digest(summaries, "schedule"),
         against=[
-            caveats.add(compared, healths[0], new, differing, same_prompts)
-            for compared, new in zip(against, healths[1:], strict=True)
+            with_circumstances(
+                figures[number],
+                circumstances.cache_difference(cached[0], cached[number + 1]),
+                circumstances.different_load(summaries[0], summaries[number + 1]),
+                [
+                    f"{name} {text}"
+                    for name, texts in ((base.name, doubts[0]), (side.name, doubts[number + 1]))
+                    for text in texts
+                ],
+            )
+            for number, side in enumerate(others)
         ],
     )

@@ -28,14 +28,14 @@ _RATES = {
     "attainment": "SLOs met",
 }
 _TONES: dict[str, Tone] = {"better": "good", "same": "good", "worse": "bad", "mixed": "doubt", "inconclusive": "doubt",
-                           "incomparable": "doubt"}  # fmt: skip
+                           "not comparable": "doubt"}  # fmt: skip
 _WORDS = {
     "better": "better than",
     "worse": "worse than",
     "mixed": "better in some figures and worse in others than",
     "same": "the same as",
     "inconclusive": "not distinguishable from",
-    "incomparable": "not comparable with",
+    "not comparable": "not comparable with",
 }
 # Metrics that usually equal another one: they are shown only where they differ from it.
 _TWINS = {"ttfat": "ttft", "packet_time": "tpot", "itl": "gap", "ttft_scheduled": "ttft"}
@@ -80,13 +80,31 @@ def label(name: str) -> str:
 def _lead(comparison: Comparison, judged: Sequence[GateResult]) -> Prose:
     missed = gates.missed_sentence(judged)
     texts = [missed] if missed else []
-    for against in comparison.against:
-        texts += [*against.caveats, _summary(against, comparison)]
+    texts += [_summary(against, comparison) for against in comparison.against]
     verdicts = [against.verdict for against in comparison.against]
-    tone = _TONES[min(verdicts, key=("worse", "mixed", "incomparable", "inconclusive", "better", "same").index)]
-    if tone == "good" and any(against.caveats for against in comparison.against):
-        tone = "doubt"
+    order = ("worse", "not comparable", "mixed", "inconclusive", "better", "same")
+    tone = _TONES[min(verdicts, key=order.index)] if all(map(is_certain, comparison.against)) else "doubt"
     return Prose(" ".join(texts), "bad" if missed else tone)
+
+
+def is_certain(against: SideComparison) -> bool:
+    """Return True if nothing but the server explains a difference: caches and loads were alike, runs without doubts."""
+    return not (against.cache or against.load or against.doubts)
+
+
+def _reservations(against: SideComparison) -> Iterator[str]:
+    """Yield what must be said before the figures."""
+    if against.cache:
+        if against.cache.comparable:
+            yield f"The prefix cache is part of the difference: {against.cache.measured}."
+        else:
+            cause = "a server that has seen prompts before is no better for it"
+            yield f"Not comparable: {against.cache.measured}, and {cause}; repeat with other prompts (--seed)."
+    if against.load:
+        yield f"The load differs: {'; '.join(against.load)}."
+    if against.doubts:
+        more = f" and {len(against.doubts) - 2} more runs" if len(against.doubts) > 2 else ""
+        yield f"Not valid: {'; '.join(map(one_line, against.doubts[:2]))}{more}."
 
 
 def _summary(against: SideComparison, comparison: Comparison) -> str:
@@ -106,8 +124,10 @@ def _summary(against: SideComparison, comparison: Comparison) -> str:
     if undecided := [figure for figure in head if figure.verdict == "inconclusive"]:
         parts.append(_undecided(undecided))
     text = "; ".join(parts) + "." if parts else ""
+    if against.verdict == "not comparable":
+        return " ".join(_reservations(against))
     verdict_text = f"{one_line(against.name)} is {_WORDS[against.verdict]} {one_line(comparison.sides[0].name)}."
-    return f"{verdict_text} {text[:1].upper()}{text[1:]}"
+    return " ".join([*_reservations(against), f"{verdict_text} {text[:1].upper()}{text[1:]}"])
 
 
 def _undecided(figures: Sequence[Figure]) -> str:
@@ -171,7 +191,7 @@ def _circumstances(comparison: Comparison) -> Iterator[Block]:
 
 def _figures(against: SideComparison, comparison: Comparison) -> Iterator[Block]:
     head = [figure for figure in against.figures if figure.family in HEADLINE]
-    yield charts.forest([(label(figure.name), figure) for figure in head], comparison.margin)
+    yield charts.forest([(label(figure.name), figure) for figure in head], comparison.margin, is_certain(against))
     yield _table("Headline figures", head)
     values = {figure.name: (figure.base, figure.new) for figure in against.figures}
     further = []

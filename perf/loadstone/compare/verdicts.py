@@ -10,17 +10,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from loadstone.compare import difference
+from loadstone.compare.circumstances import CacheDifference
 from loadstone.compare.difference import LEVEL, Difference, Estimate
 from loadstone.compare.estimate import POOLED, RATES, SERIES, STATS, WindowName
 from loadstone.config.slo import METRICS
 from loadstone.stats import distributions
 
-# Version of the JSON form of a Comparison. History: 1 the first.
-FORMAT = 1
-Verdict = Literal["better", "worse", "same", "differs", "inconclusive"]
+# Version of the JSON form of a Comparison. History: 1 the first; 2 `not comparable`, cache, load and doubts.
+FORMAT = 2
+Verdict = Literal["better", "worse", "same", "differs", "inconclusive", "not comparable"]
 Interval = tuple[float, float]
 # Fraction of base within which two figures are the same.
 MARGIN = 0.05
@@ -30,6 +32,8 @@ ERROR_RATE_MARGIN = 0.005
 HEADLINE = ("ttft", "tpot", "latency", "rates")
 # Metrics of which more is better.
 HIGHER = {"qps", "output_throughput", "total_throughput", "goodput", "attainment"}
+# Figures that the prefix cache has no part in.
+CACHE_FREE = ("error_rate", "output_tokens", "input_tokens", "packets")
 # Metrics of which neither more nor less is better.
 NEITHER = {"packets", "input_tokens", "output_tokens"}
 # Requests a side to recommend where there are too few to estimate how many are needed.
@@ -73,15 +77,18 @@ class Figure(Struct, frozen=True, kw_only=True):
 class SideComparison(Struct, frozen=True):
     """One new side compared with base.
 
-    verdict: on the headline families; `mixed` if some figures are better and others worse, `incomparable` if the prefix
-        cache held clearly more of one side's input than of the other's
-    caveats: sentences on what else differs, the most important first
+    verdict: on the headline families; `mixed` if some figures are better and others worse
+    cache: how the cached fractions of the input differ, where they do
+    load: what differs in the load and the requests
+    doubts: status and first doubt of each run that is not valid, of both sides
     """
 
     name: str
-    verdict: Literal["better", "worse", "mixed", "same", "inconclusive", "incomparable"]
+    verdict: Literal["better", "worse", "mixed", "same", "inconclusive", "not comparable"]
     figures: list[Figure]
-    caveats: list[str] = []
+    cache: CacheDifference | None = None
+    load: list[str] = []
+    doubts: list[str] = []
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -145,6 +152,21 @@ def figure_names() -> list[str]:
     """Return the names of all figures, in the order in which they are shown."""
     metrics = [*SERIES[:3], *POOLED, *SERIES[3:]]
     return [*(f"{metric}.{stat}" for metric in metrics for stat in STATS), *RATES]
+
+
+def with_circumstances(
+    against: SideComparison, cache: CacheDifference | None, load: list[str], doubts: list[str]
+) -> SideComparison:
+    """Add what must be said first. Figures that a cache has changed are not comparable."""
+    if cache is None or cache.comparable:
+        return msgspec.structs.replace(against, cache=cache, load=load, doubts=doubts)
+    figures = [
+        figure
+        if figure.name.partition(".")[0] in CACHE_FREE
+        else msgspec.structs.replace(figure, verdict="not comparable", wanted=None, wanted_of=None)
+        for figure in against.figures
+    ]
+    return SideComparison(against.name, "not comparable", figures, cache, load, doubts)
 
 
 def family(name: str) -> str:

@@ -53,7 +53,7 @@ EVAL = """
 --eval-type --eval-backend --model-task --eval-config | EvalScope | --api | the model is behind a server: give --url
 --analysis-report --agent-config ~ --agent | EvalScope | | there is none: leave it out
 --collect-perf | EvalScope | | serving figures are always measured
---ignore-errors | EvalScope | --max-error-rate | 1, the default, ignores them
+--ignore-errors | EvalScope | --max-error-rate | 1 ignores them
 --use_database --model_id --creation_location --created_by --is_external_model --overwrite-database
  | Evalchemy | | there is no database: results are in the folder of -o
 --message-limit --token-limit --time-limit --working-limit | inspect | --output-len and --timeout |

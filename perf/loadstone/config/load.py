@@ -79,6 +79,7 @@ class Load(Pace):
             "requests or conversations to measure (default: 100, or as many as --duration allows)",
             short="-n",
             least=1,
+            most=10**18,
             excludes=(("stages", "stages end by time"),),
         ),
     ] = None
@@ -135,7 +136,9 @@ class Load(Pace):
         ),
     ] = None
     # An early end: the rest of a run that fails is of no use.
-    stop_saturated: Annotated[bool, Flag("stop if requests in flight and TTFT both keep rising")] = False
+    stop_saturated: Annotated[
+        bool, Flag("stop an open loop that the server does not keep up with, after 7 seconds or more")
+    ] = False
 
     def check_load(self) -> None:
         """Check arrivals and texts, so that a mistake is found before anything is done. Raises ConfigError."""

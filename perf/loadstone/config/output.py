@@ -14,6 +14,8 @@ from loadstone.config.server import hide_urls, merge, one_or_list
 from loadstone.config.slo import FORMS, GOODPUT, parse_goodput
 from loadstone.errors import ConfigError
 
+# Fraction of the requests that may fail by default. A server that dies in mid-run fails far more of them.
+MAX_ERROR_RATE = 0.1
 LIMIT = Kind(FORMS[GOODPUT], parse_goodput, "TERMS", lists=False)
 
 
@@ -148,13 +150,13 @@ class Output:
     max_error_rate: Annotated[
         float,
         Flag(
-            "largest fraction of failed requests: above it a run is invalid and the exit status is 1 (default: 0.1)",
+            "exit with status 1 if a larger fraction of requests fails, which makes a run invalid (default: 0.1)",
             kinds.FRACTION,
             least=0,
             most=1,
             vary=False,
         ),
-    ] = 0.1
+    ] = MAX_ERROR_RATE
     save_bodies: Annotated[bool, Flag("save the request bodies in bodies.jsonl", vary=False)] = False
     export_raw: Annotated[
         int | str | None,

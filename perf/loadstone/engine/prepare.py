@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -44,6 +45,12 @@ _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
 _TAKES_MAX_TOKENS = ("vllm", "sglang", "llamacpp", "library", "transformers", "loadstone")
 # Settings that go into the body of each request, where they are given.
 _SAMPLED = ("top_p", "top_k", "min_p", *_PENALTIES, "min_tokens", "stop", "logprobs", "choices", "sampling_seed")
+
+
+# Prompts that a generator makes at most: they are in memory, and a longer run repeats them.
+MAX_GENERATED = 100_000
+# Requests a second that no run exceeds.
+MAX_RATE = 10_000
 
 
 class PreparedRun(Struct, frozen=True):
@@ -157,6 +164,10 @@ def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
         plan = make_plan(load, DatasetShape([""]))
         timed = plan.offsets is None and (load.warmup_time or load.cooldown_time)
         count = None if timed or plan.total is None else plan.total + load.skip
+    if count is not None and generated:
+        # No more than the run can send: it would wait for prompts that it has no time to use.
+        seconds = math.inf if load.duration is None else load.duration + load.warmup_time + load.cooldown_time
+        count = load.skip + round(min(count - load.skip, MAX_GENERATED, max(1.0, seconds * MAX_RATE)))
 
     if config.trust_remote_code and config.tokenizer:
         from loadstone.dataset import tokenizer

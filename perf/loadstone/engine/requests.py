@@ -12,7 +12,7 @@ from loadstone.apis import API, RequestSettings
 from loadstone.config.redact import HEADER_NAME, HEADER_VALUE, hide_header
 from loadstone.errors import ConfigError, DataError, UsageError
 from loadstone.records import Prompt, messages, next_prompt
-from loadstone.schedule.plan import Plan
+from loadstone.schedule.plan import MAX_LINES, Plan
 from loadstone.text import encode_json
 from loadstone.transport import Headers, Request
 
@@ -100,13 +100,14 @@ class PreparedRequests:
     def __len__(self) -> int:
         return len(self._first)
 
+    @property
+    def shared_tools(self) -> object:
+        """Return the tools that all requests have (--extra-body); None if there are none."""
+        return self._settings[0].extra_body.get("tools")
+
     def prompts(self, rows: Iterable[int]) -> dict[int, Prompt]:
         """Return prompts by the number of their row."""
         return {row: self._first[row].prompt for row in rows}
-
-    def all_prompts(self) -> list[Prompt]:
-        """Return the prompts of all rows, in their order."""
-        return [self._first[row].prompt for row in sorted(self._first)]
 
     def get(self, row: int, model: int = 0) -> PreparedRequest:
         """Return the first request of a row for one of the models."""
@@ -122,7 +123,9 @@ class PreparedRequests:
 
         Of a conversation: the first request as a whole, and what the later turns add.
         """
-        positions = range(plan.total if plan.total is not None else len(self))
+        # Two uses of the dataset bring every row, whatever was skipped. Of several models only the first pairs count.
+        most = max(2 * len(self), MAX_LINES)
+        positions = range(len(self) if plan.total is None else min(plan.total, most))
         for row, model in dict.fromkeys((plan.row(position), plan.model(position)) for position in positions):
             request = self.get(row, model)
             line: dict[str, Any] = {

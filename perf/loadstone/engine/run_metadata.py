@@ -13,8 +13,8 @@ import msgspec
 
 from loadstone.config import secrets
 from loadstone.config.schema import Config
-from loadstone.dataset.sharing import shared_fraction
 from loadstone.engine.prepare import PreparedRun
+from loadstone.engine.shared_prefixes import planned_share
 from loadstone.host import machine
 from loadstone.host.ceiling import load_ceiling
 from loadstone.host.client_health import allowed_cores, open_files
@@ -61,6 +61,7 @@ def describe_run(prepared: PreparedRun, digest: Digest) -> RunInfo:
             prompts=len(plan.turns),
             repeats=plan.repeats,
             seed=plan.load.seed,
+            shared=planned_share(prepared.requests, plan),
         ),
         stages=stages,
         server=prepared.servers[0],
@@ -78,5 +79,4 @@ def describe_run(prepared: PreparedRun, digest: Digest) -> RunInfo:
         ),
         versions=versions,
         digest=digest,
-        shareable=None if plan.load.skip else shared_fraction(prepared.requests.all_prompts(), plan.total),
     )

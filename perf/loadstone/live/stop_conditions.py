@@ -9,13 +9,11 @@ from collections import deque
 from collections.abc import Callable
 
 from loadstone.config.schema import Config
-from loadstone.engine.progress_digest import Progress
-from loadstone.metrics.saturation import SaturationDetector
+from loadstone.engine.progress_digest import Progress, bin_middle
+from loadstone.metrics.saturation import FAST_STEP, STEP, SaturationDetector
 from loadstone.summary import EndReason
 from loadstone.units import NS_PER_S
 
-# Seconds between two observations of the requests in flight.
-CHECK_EVERY = 0.2
 Stop = Callable[[EndReason, float], None]
 
 
@@ -32,8 +30,8 @@ class StopConditions:
         self._notice, self._stop = notice, stop
         self._grace = config.grace
         self._errors = None if config.stop_error_rate is None else ErrorRate(config.stop_error_rate)
-        self._saturation = SaturationDetector() if config.stop_saturated else None
-        self._observed_at = 0.0
+        # Two views of the run: a short one that decides within seconds, and one of many minutes for a slow rise.
+        self._saturation = [SaturationDetector(step) for step in (FAST_STEP, STEP) if config.stop_saturated]
         self._last: dict[int, Progress] = {}
         self.reason: str | None = None
 
@@ -43,18 +41,18 @@ class StopConditions:
         if self._errors is not None:
             for failed in pulse.outcomes:
                 self._end(EndReason.ERRORS, self._errors.add(failed))
-        if self._saturation is not None:
-            self._observe(pulse, self._saturation)
+        for detector in self._saturation:
+            self._observe(pulse, detector)
 
     def _observe(self, pulse: Progress, detector: SaturationDetector) -> None:
         for wait in pulse.waits:
             detector.add_ttft(wait)
-        now = pulse.at / NS_PER_S
-        if now - self._observed_at < CHECK_EVERY:
-            return
-        self._observed_at, last = now, self._last.values()
+        for number, count in pulse.tpot.items():
+            for _ in range(count):
+                detector.add_tpot(bin_middle(number))
+        last = self._last.values()
         in_flight = sum(pulse.in_flight + pulse.overdue for pulse in last)
-        detector.observe(now, sum(pulse.finished for pulse in last) + in_flight, in_flight)
+        detector.observe(pulse.at / NS_PER_S, sum(pulse.finished for pulse in last) + in_flight, in_flight)
         found = detector.verdict()
         self._end(EndReason.SATURATED, None if found is None else f"over-saturated: {found}")
 

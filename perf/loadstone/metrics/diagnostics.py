@@ -10,9 +10,8 @@ import math
 import numpy as np
 
 from loadstone.metrics.columns import Columns, Requests, decoding
-from loadstone.metrics.saturation import judge_run
 from loadstone.stats import warmup
-from loadstone.summary import RunInfo, Window
+from loadstone.summary import Window
 from loadstone.units import S_PER_NS, Array, Mask
 
 # Batches of consecutive values, long enough for most correlation to stay within a batch.
@@ -28,7 +27,7 @@ FEWER = 0.75
 TIME_WAIT = 60.0
 
 
-def figures(columns: Columns, steady: Window | None, run: RunInfo) -> dict[str, float | None]:
+def figures(columns: Columns, steady: Window | None) -> dict[str, float | None]:
     """Return fractions and ratios by name; None if unknown."""
     r, events = columns.requests, int(columns.events.lengths.sum())
     known = r.ok & ~np.isnan(r.asked) & ~np.isnan(r.output_tokens)
@@ -57,7 +56,6 @@ def figures(columns: Columns, steady: Window | None, run: RunInfo) -> dict[str, 
         "unterminated": fraction(r.unterminated[r.measured & r.ok]),
         "not_streamed": fraction(~r.streamed[r.measured & r.ok]),
         "reasoning_only": fraction(reasoning_only[answered]),
-        **_saturation(r, run),
         **_rejected_counts(columns),
         **_tokens_and_events(r),
         "length_missed": fraction((r.output_tokens != r.asked)[known]),
@@ -68,18 +66,6 @@ def figures(columns: Columns, steady: Window | None, run: RunInfo) -> dict[str, 
         "opened_a_minute": most,
         **_trends(r, steady),
     }
-
-
-def _saturation(r: Requests, run: RunInfo) -> dict[str, float | None]:
-    """Return the rates of an open loop that the server did not carry, requests/s: what came, and what was carried."""
-    config = run.config
-    if not (config.rate or run.schedule.loop == "open"):
-        return {}
-    rows = (r.attempt == 0) & ~np.isnan(r.end)
-    found = judge_run(*(column[rows] * S_PER_NS for column in (r.scheduled, r.first, r.end)))
-    if found is None:
-        return {"offered_rate": None, "carried_rate": None}
-    return {"offered_rate": found.sent, "carried_rate": found.ended}
 
 
 def _rejected_counts(columns: Columns) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from loadstone.metrics import diagnostics, groups, windows
+from loadstone.metrics import diagnostics, groups, saturation, windows
 from loadstone.metrics.columns import Columns, Requests, decoding
 from loadstone.metrics.events import ONE, Events
 from loadstone.metrics.groups import GroupMembers
@@ -51,13 +51,26 @@ def measure_columns(columns: Columns, run: RunInfo) -> Summary:
         sources=columns.token_source,
         steady=steady,
         client=dict(run.client),
-        checks=diagnostics.figures(columns, steady, run),
+        checks=diagnostics.figures(columns, steady) | _saturation(columns, run, whole),
         groups={
             kind: [_window(part, columns, slos, more, GROUPED) for part in parts]
             for kind, parts in (groups.split(columns, run, span) if span else {}).items()
         },
         failures=most_common(columns.failures),
     )
+
+
+def _saturation(columns: Columns, run: RunInfo, whole: Window | None) -> dict[str, float | None]:
+    """Return the rates of an open loop that the server did not keep up with: sent, and carried. None if it did."""
+    found, config = None, run.config
+    if whole and (config.rate or run.schedule.loop == "open"):
+        limited = config.concurrency is not None and config.rpm is None and config.tpm is None
+        capped = limited and (whole.rates.get("peak_concurrency") or 0.0) >= (config.concurrency or 0)
+        found = saturation.replay(columns.requests, capped, bool(run.stages))
+    return {
+        "saturated_sent": None if found is None else found.sent,
+        "saturated_carried": None if found is None else found.ended,
+    }
 
 
 def most_common(failures: Counter[Failure]) -> list[tuple[str, str, int]]:

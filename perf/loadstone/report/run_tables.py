@@ -39,7 +39,7 @@ LABELS = {
 # Rates by name in the summary: label and format.
 RATES = {
     "qps": ("QPS (successes)", "{:.4g} /s"),
-    "request_rate": ("request rate sent", "{:.4g} /s"),
+    "request_rate": ("requests sent, over the whole time", "{:.4g} /s"),
     "output_throughput": ("output throughput", "{:,.1f} tokens/s"),
     "total_throughput": ("total throughput", "{:,.1f} tokens/s"),
     "concurrency": ("concurrency, mean", "{:.2f}"),

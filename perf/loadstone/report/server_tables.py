@@ -33,6 +33,7 @@ def tables(side: ServerSide | None) -> Iterator[Table]:
             kinds = " and ".join(source.kinds) or "metrics"
             failed = f", {source.missed:,} times without an answer" if source.missed else ""
             note = f"{kinds} at {one_line(source.url)}, read {source.scrapes:,} times{failed}"
+            note += "" if source.ended is None else f", until {max(0.0, source.ended):.1f} s"
             columns = ["", "whole run", "max", "steady", "max"]
             yield Table(title, columns, rows, note, numeric=True, kind="server")
     if side.beside:

@@ -6,6 +6,8 @@ and saved with the run. Nothing else draws a random number for it.
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -29,6 +31,10 @@ _ARRIVALS, _ORDER, _MODELS, _CANCELS = 1, 2, 3, 4
 # Random numbers drawn at a time.
 _BLOCK = 4096
 Counts = NDArray[np.int64]
+# Arrivals of one plan, which are in memory as times; a closed loop has no such limit.
+MAX_ARRIVALS = 10_000_000
+# Lines of a plan that are written: the rest follows from the seed, and a run begins at once.
+MAX_LINES = 100_000
 
 
 class Load(Struct, frozen=True, kw_only=True):
@@ -309,6 +315,7 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
     rng = np.random.default_rng([load.seed, _ARRIVALS, *([load.skip] if load.skip else [])])
     process = ArrivalProcess(load.arrivals, rng, load.burstiness, load.rescale)
     if load.stages:
+        _check_size(sum(stage.area for stage in load.stages), "shorter stages, or lower rates")
         return process.over_stages(load.stages)
 
     # One rate: the number of requests, or as many as fit into the time, whichever are fewer.
@@ -316,9 +323,20 @@ def _arrivals(load: Load, rows: DatasetShape) -> list[Offsets] | None:
     if load.requests is None and load.duration is None:
         raise ConfigError("an open loop needs an end: give -n REQUESTS or --duration SECONDS")
     unmeasured = sum(_unmeasured_at_rate(load, load.rate))
-    if load.duration is None or (load.requests is not None and load.requests <= load.rate * load.duration):
+    by_time = math.inf if load.duration is None else load.rate * load.duration
+    by_number = math.inf if load.requests is None else load.requests
+    _check_size(min(by_time, by_number) + unmeasured, "a smaller -n, a shorter --duration or a lower --rate")
+    if load.duration is None or by_number <= by_time:
         return [process.at_rate(load.rate, (load.requests or 0) + unmeasured)]
     return [process.within(load.rate, load.duration + unmeasured / load.rate)]
+
+
+def _check_size(requests: float, remedy: str) -> None:
+    """Raise ConfigError for a plan of more arrivals than a run can use."""
+    if requests > MAX_ARRIVALS:
+        raise ConfigError(
+            f"this load is {requests:,.0f} requests, and a plan holds up to {MAX_ARRIVALS:,}: give {remedy}"
+        )
 
 
 def _unmeasured_at_rate(load: Load, rate: float) -> tuple[int, int]:
@@ -329,9 +347,11 @@ def _unmeasured_at_rate(load: Load, rate: float) -> tuple[int, int]:
 def schedule_lines(plan: Plan) -> Iterator[bytes]:
     """Yield the plan as lines of JSON: one per position or, where their number is open, per row in order of first use.
 
-    A line leaves out what does not differ between requests.
+    A line leaves out what does not differ between requests. Of a plan with more than MAX_LINES positions the last line
+    has the number of the others, `more`, and the digest of their times.
     """
-    for position in range(plan.total if plan.total is not None else len(plan.turns)):
+    positions = plan.total if plan.total is not None else len(plan.turns)
+    for position in range(min(positions, MAX_LINES)):
         row = plan.row(position)
         index = plan.index(position)
         offset = None if plan.offsets is None else int(plan.offsets[position])
@@ -354,3 +374,8 @@ def schedule_lines(plan: Plan) -> Iterator[bytes]:
         if cancelled:
             line["cancelled"] = cancelled
         yield msgspec.json.encode(line) + b"\n"
+    if positions > MAX_LINES:
+        rest: dict[str, Any] = {"more": positions - MAX_LINES}
+        if plan.offsets is not None:
+            rest["offsets"] = hashlib.sha256(plan.offsets[MAX_LINES:].astype("<i8").tobytes()).hexdigest()
+        yield msgspec.json.encode(rest) + b"\n"

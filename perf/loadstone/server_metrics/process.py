@@ -81,19 +81,25 @@ class ScrapeProcess:
         """Send the beginning of the run's time, ns of the monotonic clock."""
         self._send(origin)
 
-    def stop(self) -> None:
-        """Wait for the last scrape and the end of the process. A process that hangs is killed."""
+    def stop(self) -> bool:
+        """Wait for the last scrape and the end of the process. Return False if it had ended before, or hangs.
+
+        A process that hangs is killed.
+        """
         process, self._process = self._process, None
         if process is None:
-            return
+            return True
+        alive = process.poll() is None
         with contextlib.suppress(OSError):
             process.stdin.close()
         try:
             process.wait(SCRAPE_TIMEOUT + SETTLE_TIME + 1.0)
         except subprocess.TimeoutExpired:
+            alive = False
             process.kill()
             process.wait()
         process.stdout.close()
+        return alive
 
     def _send(self, message: ScrapeSpec | int) -> None:
         if self._process is not None:

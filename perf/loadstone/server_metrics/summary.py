@@ -39,9 +39,6 @@ _CLIENT_SHORTER = (
     "the server's figures have requests that the client's have not (failed ones, warm-up, other traffic), or it counts "
     "outputs in another way"
 )
-# Scrapes in a row, and seconds, that may be missing at the end of a run.
-LOST_SCRAPES = 3
-LOST_SECONDS = 1.0
 # Rates, and the counters that they come from.
 _RATES = {"prompt_throughput": "prompt_tokens", "generation_throughput": "generation_tokens"}
 
@@ -56,44 +53,49 @@ def summarize(sources: Sequence[ScrapedSource], columns: Columns, summary: Summa
     load = (float(requests.sent[sent].min()) * S_PER_NS, float(requests.end[sent].max()) * S_PER_NS)
     pattern = summary.run.config.scrape_name
     metrics = [SourceMetrics(source, load, pattern) for source in scraped]
-    unknown = _unknown_time(scraped, load[1], summary.run.config.scrape_every)
-    lost = int(unknown / max(summary.run.config.scrape_every, 1e-3))
 
     # Each source, over the client's windows.
     span = windows.whole(requests)
     whole = (span[0] * S_PER_NS, span[1] * S_PER_NS) if span else load
     steady = (summary.steady.start, summary.steady.end) if summary.steady else None
-    pages = [
-        Source(
-            url=one.source.source,
-            kinds=detect_servers(one.source.names),
-            scrapes=len(one.source.times) + len(one.source.missed_times) + lost,
-            missed=len(one.source.missed_times) + lost,
-            whole=_window(one, whole),
-            steady=_window(one, steady) if steady else None,
-        )
-        for one in metrics
-    ]
+    pages = [_source(one, load, whole, steady, summary.run.config.scrape_every) for one in metrics]
 
     # All servers together, beside the client.
     histograms = [one.histograms(whole) for one in metrics]
     names = [name for name in SERVER_METRICS if any(name in one for one in histograms)]
     times = {name: reduce(add, [one[name] for one in histograms if name in one]) for name in names}
-    beside = list(_compare_times(times, summary.metrics))
-    # What was counted after the last scrape is unknown, and so is any difference to the client's counts.
-    tallies = [] if unknown else list(_compare_counts(columns, [one.counts(load) for one in metrics], summary))
-    remarks = list(_remarks(scraped, pages, columns, tallies))
-    return ServerSide(pages, beside, tallies, remarks, unknown)
+    # What was scraped in part only is not compared with the whole.
+    complete = all(page.ended is None for page in pages)
+    beside = list(_compare_times(times, summary.metrics)) if complete else []
+    tallies = list(_compare_counts(columns, [one.counts(load) for one in metrics], summary)) if complete else []
+    return ServerSide(pages, beside, tallies, list(_remarks(scraped, pages, columns, tallies)))
 
 
-def _unknown_time(scraped: Sequence[ScrapedSource], end: float, interval: float) -> float:
-    """Return the seconds at the end of a run of which nothing was scraped; 0 if the last scrape came as planned.
+def _source(metrics: SourceMetrics, load: Span, whole: Span, steady: Span | None, interval: float) -> Source:
+    """Return what a source reported. The scraper scrapes once more after the load, unless it ended before.
 
-    Even a server that has died leaves rows, so the scraping process has ended.
+    load: from the first request sent to the end of the last.
+    interval: seconds between two scrapes.
     """
-    last = max(float(times[-1]) for source in scraped for times in (source.times, source.missed_times) if len(times))
-    lost = end - last
-    return lost if lost > max(LOST_SCRAPES * interval, LOST_SECONDS) else 0.0
+    source = metrics.source
+    scrapes, missed = len(source.times) + len(source.missed_times), len(source.missed_times)
+    last = float(max(np.max(source.times, initial=-np.inf), np.max(source.missed_times, initial=-np.inf)))
+    ended = last if last < load[1] else None
+    if ended is not None:
+        # Those that were due until the load ended, and the one after it.
+        lost = 1 + int((load[1] - max(ended, load[0])) / interval)
+        scrapes, missed = scrapes + lost, missed + lost
+        whole = (whole[0], max(whole[0], min(whole[1], ended)))
+        steady = (steady[0], min(steady[1], ended)) if steady and steady[0] < ended else None
+    return Source(
+        url=source.source,
+        kinds=detect_servers(source.names),
+        scrapes=scrapes,
+        missed=missed,
+        whole=_window(metrics, whole),
+        steady=_window(metrics, steady) if steady else None,
+        ended=ended,
+    )
 
 
 def _window(metrics: SourceMetrics, span: Span) -> ServerWindow:
@@ -177,7 +179,10 @@ def _remarks(
         if resets := count_resets(source):
             times = f" {resets} times" if resets > 1 else ""
             yield f"{prefix}its counters were reset{times}: was the server restarted during the run?"
-        if page.missed:
+        if page.ended is not None:
+            until = f"{max(0.0, page.ended):.1f} s"
+            yield f"{prefix}nothing was scraped after {until}: the server's figures are those until then"
+        elif page.missed:
             yield f"{prefix}{page.missed} of {page.scrapes} scrapes had no answer"
     finished = next((tally.server for tally in tallies if tally.name == "finished"), None)
     succeeded = int(columns.requests.ok.sum())

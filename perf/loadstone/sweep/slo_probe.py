@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from statistics import NormalDist
 
 import msgspec
@@ -20,7 +20,7 @@ from loadstone.checks.rules import client_faults
 from loadstone.config.slo import ATTAINMENT, Objective
 from loadstone.metrics.columns import Columns, Requests
 from loadstone.metrics.measure import meets_all, per_request
-from loadstone.metrics.saturation import SaturationDetector
+from loadstone.metrics.saturation import LOOKS, replay
 from loadstone.metrics.slo import Outcome, combine, estimate, judge
 from loadstone.stats.describe import PERCENTILES, effective_size
 from loadstone.stats.distributions import lower, student_t, upper
@@ -29,8 +29,6 @@ from loadstone.units import S_PER_NS, Array, Mask
 
 # Chance that a load is judged wrongly, divided among the times it is judged.
 RISK = 0.05
-# Instants at which the saturation detector looks at a probe. On its own it looks once a second.
-LOOKS = 128
 # A load must last so many times the median latency before it can be met.
 LASTS = 4
 # Fraction of the rate below which it was not that rate that was met: the limit of the doubt `request rate`.
@@ -183,29 +181,11 @@ def make_probe(load: float, runs: Sequence[Evidence], objectives: Sequence[Objec
 
 
 def queue_growth(r: Requests) -> str | None:
-    """Return a sentence if the queue of an open loop grew to the end, else None.
-
-    The detector of --stop-saturated replays the run. Time is scaled so that the run takes the detector LOOKS seconds,
-    as long as it needs to judge.
-    """
-    sent, ends = np.sort(r.sent[~np.isnan(r.sent)]), np.sort(r.end[~np.isnan(r.sent)])
-    if len(sent) < LOOKS:
+    """Return a sentence if the queue of an open loop grew to the end, else None."""
+    found = replay(r)
+    if found is None:
         return None
-    answered = ~np.isnan(r.first) & ~np.isnan(r.scheduled)
-    at, waits = r.first[answered], ((r.first - r.scheduled)[answered]) * S_PER_NS
-    order = np.argsort(at)
-    at, waits = at[order], waits[order]
-    edges = np.linspace(sent[0], sent[-1], LOOKS + 1)
-    scale, detector = LOOKS / ((sent[-1] - sent[0]) * S_PER_NS), SaturationDetector()
-    for number, (begin, end) in enumerate(pairwise(edges), 1):
-        for wait in waits[np.searchsorted(at, begin, "right") : np.searchsorted(at, end, "right")].tolist():
-            detector.add_ttft(wait * scale)
-        sent_so_far = int(np.searchsorted(sent, end, "right"))
-        detector.observe(float(number), sent_so_far, sent_so_far - int(np.searchsorted(ends, end, "right")))
-    verdict = detector.verdict()
-    if verdict is None:
-        return None
-    return f"the queue grew: in flight rose from {verdict.in_flight[0]:.0f} to {verdict.in_flight[1]:.0f}"
+    return f"the queue grew: in flight rose from {found.in_flight[0]:.0f} to {found.in_flight[1]:.0f}"
 
 
 def _inconclusive(summary: Summary, seconds: float, open_loop: bool) -> str | None:
