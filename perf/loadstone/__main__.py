@@ -43,7 +43,8 @@ def _raise_open_files() -> None:
     if hard == resource.RLIM_INFINITY or hard >= _LEAST_FILES:
         resource.setrlimit(resource.RLIMIT_NOFILE, (_LEAST_FILES, hard))
         return
-    sys.exit(f"loadstone: {hard} open files are too few: raise the limit with ulimit -n {_LEAST_FILES}")
+    sys.stderr.write(f"loadstone: {hard} open files are too few: raise the limit with ulimit -n {_LEAST_FILES}\n")
+    sys.exit(2)
 
 
 if __name__ == "__main__":

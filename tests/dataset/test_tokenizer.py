@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from loadstone.dataset import Options, read
+from loadstone.dataset import Options, hub, read
 from loadstone.dataset import tokenizer as tokens
 from loadstone.errors import UsageError
+from loadstone.transport.common import PROXIES
 
 MISSING = importlib.util.find_spec("transformers") is None
 real = pytest.mark.skipif(MISSING, reason="transformers is not installed: pip install 'loadstone[tokenizer]'")
@@ -25,10 +27,12 @@ class Library:
     def __init__(self, failure: Exception | None = None) -> None:
         self.calls: list[tuple[str, bool]] = []
         self.failure = failure
+        self.trusted: bool | None = None
         self.AutoTokenizer = SimpleNamespace(from_pretrained=self.from_pretrained)
 
-    def from_pretrained(self, name: str, local_files_only: bool) -> Any:
+    def from_pretrained(self, name: str, local_files_only: bool, trust_remote_code: bool) -> Any:
         self.calls.append((name, local_files_only))
+        self.trusted = trust_remote_code
         if self.failure:
             raise self.failure
         return Letters()
@@ -65,6 +69,9 @@ class Letters:
 def library(monkeypatch: pytest.MonkeyPatch) -> Library:
     found = Library()
     monkeypatch.setitem(sys.modules, "transformers", found)
+    monkeypatch.setattr(hub, "why_unreachable", lambda: None)
+    monkeypatch.setattr(tokens, "_trusted", set())
+    tokens.load.cache_clear()
     return found
 
 
@@ -111,7 +118,53 @@ def test_what_the_library_raises_is_one_sentence(library: Library, failure: Exce
     assert caught.value.__cause__ is failure
 
 
+def test_code_of_a_tokenizer_runs_only_if_it_is_trusted(library: Library, tmp_path: Path) -> None:
+    content = {"auto_map": {"AutoTokenizer": [None, "mine.MyTokenizer"]}, "tokenizer_class": "MyTokenizer"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="--trust-remote-code"):
+        tokens.load(str(tmp_path))
+    assert library.calls == []
+    tokens.trust(str(tmp_path))
+    tokens.load(str(tmp_path))
+    assert (library.calls, library.trusted) == ([(str(tmp_path), True)], True)
+    tokens.load("gpt2")
+    assert library.trusted is False  # never None, with which the library asks on the terminal
+
+
+def test_a_tokenizer_is_loaded_once(library: Library, tmp_path: Path) -> None:
+    assert tokens.load(str(tmp_path)) is tokens.load(str(tmp_path))
+    assert len(library.calls) == 1
+
+
+def test_without_the_hub_only_the_cache_is_asked(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "why_unreachable", lambda: "hub.test cannot be reached: refused")
+    tokens.load("gpt2")
+    assert library.calls == [("gpt2", True)]
+    library.failure = OSError("not there")
+    with pytest.raises(UsageError, match=r"hub\.test cannot be reached: refused") as caught:
+        tokens.load("nosuch/tokenizer")
+    assert "give a folder" in str(caught.value)
+
+
+def test_whether_the_hub_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", *PROXIES):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+        hub._connect.cache_clear()
+        assert "127.0.0.1 cannot be reached" in (hub.why_unreachable() or "")
+        server.listen()
+        hub._connect.cache_clear()
+        assert hub.why_unreachable() is None
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert hub.why_unreachable() == "HF_HUB_OFFLINE is set"
+    hub._connect.cache_clear()
+
+
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens.load.cache_clear()
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UsageError) as caught:
         tokens.load("gpt2")

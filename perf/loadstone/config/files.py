@@ -12,6 +12,8 @@ from typing import Any
 from loadstone.errors import ConfigError
 
 YAML = (".yaml", ".yml")
+# Bytes of a file of settings at most.
+MAX_SIZE = 16 * 2**20
 
 
 def read(path: Path, flag: str = "--config") -> dict[str, Any]:
@@ -19,7 +21,15 @@ def read(path: Path, flag: str = "--config") -> dict[str, Any]:
     ending = path.suffix.lower()
     name, parse = _PARSERS.get(ending, ("TOML", tomllib.loads))
     try:
-        content = parse(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MAX_SIZE + 1)
+        if len(data) > MAX_SIZE:
+            raise ConfigError(
+                f"{flag} {path} is larger than {MAX_SIZE >> 20} MiB: give a file of settings", file=str(path)
+            )
+        content = parse(data.decode())
+    except RecursionError as exc:
+        raise ConfigError(f"{flag} {path} is nested too deeply to be settings", file=str(path)) from exc
     except OSError as exc:
         raise ConfigError(f"cannot read {flag} {path}: {exc.strerror}", file=str(path)) from exc
     except ValueError as exc:  # all three parsers raise one

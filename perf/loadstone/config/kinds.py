@@ -6,6 +6,7 @@ A kind is named beside the setting (`flags.Flag`), unless the setting's type say
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -92,10 +93,23 @@ def _parse_header(text: str) -> dict[str, str]:
 
 
 def _parse_object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
+    try:
+        value = json.loads(text, parse_constant=_refuse_number, parse_float=_parse_finite)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
     if not isinstance(value, dict):
         raise ValueError(text)
     return value
+
+
+def _refuse_number(text: str) -> float:
+    """Raise ValueError for NaN and infinity, which JSON does not have."""
+    raise ValueError(text)
+
+
+def _parse_finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_number(text)
 
 
 def choice(names: tuple[str, ...]) -> Kind:

@@ -10,6 +10,9 @@ from loadstone.config.flags import Flag
 from loadstone.config.parse import ARRIVALS, REPLAY, parse_count_or_time
 from loadstone.errors import ConfigError
 
+# Rates that a clock in nanoseconds can follow: a request in eleven days, and ten million a second.
+SLOWEST, FASTEST = 1e-6, 1e7
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
@@ -142,6 +145,9 @@ class Load(Pace):
 
     def check_load(self) -> None:
         """Check arrivals and texts, so that a mistake is found before anything is done. Raises ConfigError."""
+        if self.rate is not None and not SLOWEST <= self.rate <= FASTEST:
+            text = f"--rate takes {SLOWEST:g} to {FASTEST:,.0f} requests per second, not {self.rate:g}"
+            raise ConfigError(text, field="rate")
         # The settings of the arrivals have to fit together.
         steady = next((name for name in ("rate", "stages") if getattr(self, name) is not None), None)
         if self.arrivals not in (None, REPLAY, *ARRIVALS):

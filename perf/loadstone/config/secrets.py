@@ -20,6 +20,8 @@ from loadstone.config.redact import HEADER_NAME, HEADER_VALUE, HIDDEN, hide_in_u
 from loadstone.config.schema import Config
 from loadstone.errors import ConfigError
 
+# Headers that say where a message ends and what becomes of its connection.
+FRAMING = ("content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade", "keep-alive")
 # Names and values of headers, as the transports take them.
 Headers = tuple[tuple[str, str], ...]
 # Environment variable of the key where none is named.
@@ -39,6 +41,8 @@ def request_headers(config: Config) -> Headers:
     """
     headers = dict(config.header)
     for name, value in headers.items():
+        if name.lower() in FRAMING:
+            raise ConfigError(f"--header {name}: the client writes that header itself: leave it out", field="header")
         if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
             raise ConfigError(f"--header takes 'NAME: VALUE' on one line of ASCII; {name!r} is not fit for HTTP")
     variable = config.api_key_env or DEFAULT_KEY

@@ -59,9 +59,11 @@ def output_tokens(record: Record) -> OutputTokens:
 
 
 def is_buffered(record: Record) -> bool:
-    """Return True if all of several events of a stream came in one read: no time between them was measured."""
+    """Return True if several events, or several tokens, of a stream came in one read: no time between was measured."""
     pieces = record.pieces
-    return pieces is not None and len(pieces.times) > 1 and record.first == record.last
+    if pieces is None or not pieces.times or record.first != record.last:
+        return False
+    return len(pieces.times) > 1 or (output_tokens(record).visible or 0) > 1
 
 
 def _has_output(record: Record) -> bool:

@@ -58,6 +58,8 @@ def join_path(base: str, path: str) -> str:
     Raises ConfigError if it is the whole path of another API.
     """
     base, mark, query = base.partition("?")
+    if base.endswith("/models") and path:
+        raise ConfigError("--url ends in /models, the list of models: leave that out", field="url")
     below = path.removeprefix(_VERSION)
     known = next((tail for tail in _KNOWN if base.endswith(tail)), None)
     if below in _KNOWN and known not in (None, below):
