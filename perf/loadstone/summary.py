@@ -82,12 +82,14 @@ class ServerInfo(Struct, frozen=True):
     software: its `Server` header.
     problem: why there is no list of models.
     owner: who owns the first model by the list; servers put their own name there.
+    context: tokens that the first model takes with its answer, where the list has it.
     """
 
     models: list[str] | None = None
     software: str | None = None
     problem: str | None = None
     owner: str | None = None
+    context: int | None = None
 
 
 class HostInfo(Struct, frozen=True):

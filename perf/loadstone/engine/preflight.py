@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from loadstone.apis import API
@@ -36,6 +36,8 @@ MAX_MODEL_NAME = 1000
 MAX_BODY = 2**24
 # Models that a message names.
 _NAMED = 5
+# Names of the length of a context: vLLM and SGLang, LM Studio, OpenRouter and Together, Groq, llama.cpp.
+_CONTEXT_FIELDS = ("max_model_len", "max_context_length", "context_length", "context_window", "n_ctx", "n_ctx_train")
 # Statuses of a server that is up, but busy.
 _BUSY = (429, 503)
 # Statuses of a server that is starting, or of the gateway in front of it.
@@ -75,9 +77,12 @@ async def query_server(
     status, body, exchange = await _until_ready(query, wait, notice)
     if status in (401, 403):
         raise ServerError(f"{asked} refuses the request (HTTP {status}: {error_body_message(body)}); {key_hint}")
-    models, owner, problem = _read_models(status, body, exchange)
+    models, rows, problem = _read_models(status, body, exchange)
+    owner = next((row["owned_by"] for row in rows if isinstance(row.get("owned_by"), str)), "")
+    contexts = (context for row in rows for context in _contexts(row))
     software = exchange.header(b"server")
-    return ServerInfo(models, clean(software.decode("latin-1"), MAX_LABEL) if software else None, problem, owner)
+    name = clean(software.decode("latin-1"), MAX_LABEL) if software else None
+    return ServerInfo(models, name, problem, clean(owner, MAX_LABEL) or None, next(contexts, None))
 
 
 def choose_model(
@@ -196,28 +201,35 @@ async def _notice_later(text: str, notice: Notice | None) -> AsyncIterator[None]
             timer.cancel()
 
 
-def _read_models(status: int, body: bytes, exchange: Exchange) -> tuple[list[str] | None, str | None, str | None]:
-    """Return the models of a list, their owner, and what is wrong with the list. Each may be None."""
+def _read_models(
+    status: int, body: bytes, exchange: Exchange
+) -> tuple[list[str] | None, list[dict[str, Any]], str | None]:
+    """Return the models of a list, its rows, and what is wrong with it. None: there is no list, or nothing is wrong."""
     if status != 200:
         location = exchange.header(b"location")
         to = f", redirects to {hide_in_url(clean(location.decode('latin-1'), MAX_LABEL))}" if location else ""
-        return None, None, f"HTTP {status}: {error_body_message(body)}{to}"
+        return None, [], f"HTTP {status}: {error_body_message(body)}{to}"
     try:
         value: Any = parse_json_leniently(body.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        return None, None, f"not JSON, but {clean(' '.join(body[:300].decode('utf-8', 'replace').split()), 80)!r}"
+        return None, [], f"not JSON, but {clean(' '.join(body[:300].decode('utf-8', 'replace').split()), 80)!r}"
     # OpenAI's form; some servers send the list alone, or call it `models`.
     rows = value.get("data", value.get("models")) if isinstance(value, dict) else value
     if not isinstance(rows, list):
-        return None, None, "JSON without a list of models"
-    names = [
-        row if isinstance(row, str) else row.get("id", row.get("name")) for row in rows if isinstance(row, dict | str)
-    ]
+        return None, [], "JSON without a list of models"
+    found = [{"id": row} if isinstance(row, str) else row for row in rows if isinstance(row, dict | str)]
+    names = [row.get("id", row.get("name")) for row in found]
     models = [to_utf8(name) for name in names if isinstance(name, str) and 0 < len(name) <= MAX_MODEL_NAME]
-    owner = next(
-        (row["owned_by"] for row in rows if isinstance(row, dict) and isinstance(row.get("owned_by"), str)), ""
-    )
-    return models, clean(owner, MAX_LABEL) or None, None if models else "an empty list"
+    return models, found, None if models else "an empty list"
+
+
+def _contexts(row: dict[str, Any]) -> Iterator[int]:
+    """Yield the length of a model's context by its row in a list, under the names that servers give it."""
+    meta = row.get("meta")
+    for fields in (row, meta if isinstance(meta, dict) else {}):
+        for name in _CONTEXT_FIELDS:
+            if type(fields.get(name)) is int and 0 < fields[name] < 2**40:
+                yield fields[name]
 
 
 def _hint(status: int, words: str, api: API, models: list[str] | None) -> str:

@@ -23,7 +23,7 @@ from loadstone.config.providers import DEFAULT_API, default_max_tokens_field
 from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.config.unused import UnusedNotice
-from loadstone.dataset import resolve
+from loadstone.dataset import context, resolve
 from loadstone.engine import preflight
 from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.sender import Endpoint
@@ -85,14 +85,8 @@ async def open_run(config: Config, notice: Notice, model: object | None = None) 
     config = config.with_defaults(timed=all(prompt.at is not None for prompt in prompts))
 
     # The plan, with a notice where prompts repeat or recorded times are replayed.
-    recorded = [prompt.at for prompt in prompts if prompt.at is not None]
-    shape = DatasetShape(
-        [prompt.id for prompt in prompts],
-        [1 + len(prompt.later) for prompt in prompts],
-        recorded if len(recorded) == len(prompts) else None,
-    )
     load = Load.of(config)
-    plan = make_plan(load, shape)
+    plan = make_plan(load, _shape(prompts))
     if plan.offsets is None and config.stop_saturated:
         raise ConfigError(
             "--stop-saturated is for open loops, whose load does not wait for the server: give --rate",
@@ -234,6 +228,40 @@ def _below(base: str, path: str) -> str:
     return base + path + (f"?{queries}" if queries else "")
 
 
+def _shape(prompts: Sequence[Prompt]) -> DatasetShape:
+    """Return what a plan needs to know of the prompts."""
+    recorded = [prompt.at for prompt in prompts if prompt.at is not None]
+    return DatasetShape(
+        [prompt.id for prompt in prompts],
+        [1 + len(prompt.later) for prompt in prompts],
+        recorded if len(recorded) == len(prompts) else None,
+    )
+
+
+def _fit_to_context(
+    config: Config, prompts: list[Prompt], plan: Plan, length: int | None, notice: Notice
+) -> tuple[list[Prompt], Plan]:
+    """Return the prompts and the plan without bundled prompts that the model cannot take. Others are only named.
+
+    length: tokens of the model's context, if the server says.
+    """
+    output_len = config.output_len if isinstance(config.output_len, int) else None
+    if length is None or config.tokenizer is not None:
+        return prompts, plan
+    kept = context.fitting(prompts, length, output_len)
+    left_out = len(prompts) - len(kept)
+    if not left_out:
+        return prompts, plan
+    if not kept or config.dataset not in resolve.bundled():
+        longest = "all" if not kept else f"{left_out:,} of {len(prompts):,}"
+        notice(
+            f"{longest} prompts may be longer than the model's context of {length:,} tokens: --max-input-len skips them"
+        )
+        return prompts, plan
+    notice(f"{left_out} of {len(prompts)} prompts are left out: the model's context has {length:,} tokens")
+    return kept, make_plan(plan.load, _shape(kept))
+
+
 async def _query_servers(
     config: Config, api: base.API, prompts: list[Prompt], plan: Plan, endpoints: list[Endpoint], notice: Notice
 ) -> PreparedRun:
@@ -245,6 +273,7 @@ async def _query_servers(
         preflight.choose_model(servers[0], requested, endpoints[0], api.names_model)[0]
         for requested, _ in config.models
     ]
+    prompts, plan = _fit_to_context(config, prompts, plan, servers[0].context, notice)
     requests = prepare_requests(config, api, endpoints, models, prompts)
     try:
         await _try_requests(config, api, requests, models, endpoints, servers, notice)
