@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from loadstone.checks.rules import WARMUP
+from loadstone.checks.load import WARMUP
 from loadstone.stats import warmup
 from support.time_series import SERIES, Array, ar1
 

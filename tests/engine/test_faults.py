@@ -68,7 +68,7 @@ pytestmark = pytest.mark.clean_folder
 
 def run(capsys: Capture, sim: Sim, *flags: object) -> tuple[Done, list[Record]]:
     """One run into the folder `run`, with its records; the lines of the file are its requests, each once."""
-    done = loadstone(capsys, "run", "--url", sim.url, "-o", "run", "--quiet", "--max-error-rate", 1, *flags)
+    done = loadstone(capsys, "run", "--url", sim.url, "-o", "run", "--quiet", *flags)
     rows = records(Path("run"))
     assert [row.index for row in rows] == list(range(len(rows)))
     return done, rows

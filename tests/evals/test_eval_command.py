@@ -379,7 +379,7 @@ TALKS = replace(SUMS, name="exam_talks", shots=0, later=lambda doc: ["And double
 
 def _talks(capsys: pytest.CaptureFixture[str], url: str, *flags: object) -> Done:
     Path("talks.py").write_text(TALKS)
-    return evaluate(capsys, url, "--limit", 3, "--max-error-rate", 1, *flags, tasks="talks.py:TALKS")
+    return evaluate(capsys, url, "--limit", 3, *flags, tasks="talks.py:TALKS")
 
 
 def _turns(folder: str) -> list[tuple[str, int | None, str | None]]:
