@@ -153,6 +153,12 @@ BODIES: dict[str, tuple[str, Prompt, dict[str, Any], str]] = {
         {"extra_body": {"top_n": 1}},
         '{"model":"m","query":"q","documents":["a","b c"],"top_n":1}',
     ),
+    "rerank, TEI's": (
+        "tei-rerank",
+        PAIRS,
+        {"extra_body": {"raw_scores": True}},
+        '{"query":"q","texts":["a","b c"],"raw_scores":true}',
+    ),
     "generate": (
         "generate",
         HI,

@@ -30,7 +30,7 @@ from support import virtual_time
 from support.captures import CAPTURES
 
 PATH = "/v1/x"
-POOLING = ("embeddings", "rerank")
+POOLING = ("embeddings", "rerank", "tei-rerank")
 CALL = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":'}}
 TOKEN = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": [{"token": "a", "logprob": -0.5}]}
 COUNTS = {
@@ -101,6 +101,7 @@ EVENTS: dict[str, list[Any]] = {
     ],
     "embeddings": [{"data": [{"index": 0, "embedding": [0.5, -0.5]}], "usage": {"prompt_tokens": 3}}],
     "rerank": [{"results": [{"index": 0, "relevance_score": 0.9}], "usage": {"total_tokens": 3}}],
+    "tei-rerank": [[{"index": 0, "score": 0.9}, {"index": 1, "score": 1e-9}]],
     "generate": [_generate(" a", 1), _generate(" a b", 2), _generate(" a b c", 3, {"type": "length", "length": 3})],
     "tgi": [
         {"index": 1, "token": {"id": 1, "text": " a", "logprob": -0.5, "special": False}},
@@ -137,6 +138,7 @@ WHOLE: dict[str, Any] = {
         "usage": {"input_tokens": 7, "output_tokens": 3},
     },
     "rerank": [{"index": 0, "score": 0.9}],
+    "tei-rerank": [{"index": 0, "score": 0.9, "text": "a"}],
     "generate": [_generate(" a", 1, {"type": "stop"}), _generate(" b", 1, {"type": "abort", "message": "full"})],
     "tgi": [{"generated_text": "a", "details": {"finish_reason": "length", "generated_tokens": 2}}],
 }

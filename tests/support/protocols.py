@@ -11,7 +11,7 @@ import msgspec
 
 from loadstone.apis import API, RequestSettings
 from loadstone.apis.anthropic import Messages
-from loadstone.apis.embeddings import Embeddings, Rerank
+from loadstone.apis.embeddings import Embeddings, Rerank, TEIRerank
 from loadstone.apis.ollama import Ollama
 from loadstone.apis.openai import Chat, Completions
 from loadstone.apis.response_parser import ResponseParser
@@ -36,6 +36,7 @@ MAKERS: dict[str, Callable[[], API]] = {
     "messages": Messages,
     "embeddings": Embeddings,
     "rerank": Rerank,
+    "tei-rerank": TEIRerank,
     "generate": Generate,
     "tgi": TGI,
     "ollama": Ollama,

@@ -41,6 +41,7 @@ APIS: dict[str, str] = {
     "messages": "loadstone.apis.anthropic:Messages",
     "embeddings": "loadstone.apis.embeddings:Embeddings",
     "rerank": "loadstone.apis.embeddings:Rerank",
+    "tei-rerank": "loadstone.apis.embeddings:TEIRerank",
     "generate": "loadstone.apis.sglang:Generate",
     "tgi": "loadstone.apis.tgi:TGI",
     "ollama": "loadstone.apis.ollama:Ollama",

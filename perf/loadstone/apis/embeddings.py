@@ -54,7 +54,7 @@ class Pooling(API):
     """What embeddings and rerank share."""
 
     streams = False
-    unused = ("stream", "usage", "output_len", "temperature")
+    unused: tuple[str, ...] = ("stream", "usage", "output_len", "temperature")
 
     def parse_event(self, data: bytes) -> Event:
         return self.parse_response(data)
@@ -104,6 +104,19 @@ class Rerank(Pooling):
             )
         body = {"model": settings.model, "query": prompt_text(prompt), "documents": prompt.documents}
         return overlay(body, settings.extra_body, prompt.body)
+
+
+class TEIRerank(Rerank):
+    """POST /rerank of Hugging Face's Text Embeddings Inference, which calls the documents `texts`."""
+
+    path = "/rerank"
+    names_model = False
+    unused = (*Pooling.unused, "model")
+
+    def build_body(self, prompt: Prompt, settings: RequestSettings) -> dict[str, Any]:
+        body = super().build_body(prompt, msgspec.structs.replace(settings, extra_body={}))
+        names = {"query": body["query"], "texts": body["documents"]}
+        return overlay(names, settings.extra_body, prompt.body)
 
 
 def _reject_generation(settings: RequestSettings, api: str) -> None:

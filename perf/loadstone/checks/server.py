@@ -20,7 +20,7 @@ GENERATED = (
 # Requests of other clients, as fractions of ours: from there suspect, from there invalid.
 OTHERS = (0.01, 0.1)
 # APIs in which a server may count each text of a request as a request.
-_MANY_IN_ONE = ("embeddings", "rerank")
+_MANY_IN_ONE = ("embeddings", "rerank", "tei-rerank")
 
 
 def _other_traffic(summary: Summary) -> Iterator[Finding]:

@@ -73,8 +73,8 @@ class Server:
     api: Annotated[
         str | None,
         Flag(
-            "protocol: chat (default), completions, responses, messages, embeddings, rerank, generate, tgi, ollama,"
-            " template, or FILE.py:CLASS"
+            "protocol: chat (default), completions, responses, messages, embeddings, rerank, tei-rerank, generate, tgi,"
+            " ollama, template, or FILE.py:CLASS"
         ),
     ] = None
     batch_size: Annotated[int, Flag("prompts per call of a local model (default: 1)", least=1)] = 1

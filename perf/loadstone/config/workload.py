@@ -44,6 +44,10 @@ class Workload:
     range_ratio: Annotated[
         float, Flag("vary lengths from L(1-R) to L(1+R) (default: 0)", metavar="R", least=0, most=1)
     ] = 0.0
+    documents: Annotated[
+        int | None,
+        Flag("documents to rank in each generated request of --api rerank, each of --input-len (default: 10)", least=1),
+    ] = None
     # Prefixes that generated prompts share, to fill a prefix cache.
     prefix_len: Annotated[
         int | str | None, Flag("tokens of the prefix that generated prompts share", kinds.LENGTH, least=0)

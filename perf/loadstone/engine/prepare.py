@@ -24,6 +24,7 @@ from loadstone.config.redact import hide_in_url
 from loadstone.config.schema import Config
 from loadstone.config.unused import UnusedNotice
 from loadstone.dataset import context, resolve
+from loadstone.dataset.ranking import DOCUMENTS, with_documents
 from loadstone.engine import preflight
 from loadstone.engine.requests import PreparedRequests
 from loadstone.engine.sender import Endpoint
@@ -41,6 +42,8 @@ from loadstone.units import NS_PER_S
 # Settings that requests know by another name.
 _SAMPLING = {"choices": "n", "sampling_seed": "seed"}
 _PENALTIES = ("presence_penalty", "frequency_penalty", "repetition_penalty")
+# Protocols that rank documents.
+RERANKS = ("rerank", "tei-rerank")
 # Owners of models by the lists of servers that take `max_tokens`.
 _TAKES_MAX_TOKENS = ("vllm", "sglang", "llamacpp", "library", "transformers", "loadstone")
 # Settings that go into the body of each request, where they are given.
@@ -168,8 +171,13 @@ def read_prompts(config: Config, notice: Notice) -> list[Prompt]:
 
         tokenizer.trust(config.tokenizer)
     settings = {name: getattr(config, name) for name in dataset.Options.__struct_fields__ if hasattr(config, name)}
+    ranked = generated and config.api in RERANKS
+    each = 1 + (config.documents or DOCUMENTS) if ranked else 1
+    count = count * each if count is not None else None
     options = dataset.Options(**settings, count=count, in_order=not config.shuffle)
     prompts = dataset.read(config.dataset, options, notice)
+    if ranked:
+        prompts = with_documents(prompts, each - 1)
     if config.apply_chat_template or config.tokenize_prompt:
         from loadstone.dataset import tokenizer
 

@@ -48,7 +48,7 @@ RATES = {
     "cached_share": ("cached input tokens", "{:.1%}"),
 }
 # APIs that generate no text and do not stream.
-NOT_STREAMED = ("embeddings", "rerank")
+NOT_STREAMED = ("embeddings", "rerank", "tei-rerank")
 # Colours of verdicts.
 TONES: dict[str, Tone] = {"valid": "good", "suspect": "doubt", "invalid": "bad"}
 # Titles and notes of the tables of groups, by kind.
