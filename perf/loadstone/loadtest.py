@@ -15,6 +15,7 @@ from secrets import token_hex
 import msgspec
 from msgspec import Struct
 
+from loadstone.apis.common import prompt_text
 from loadstone.checks import resources
 from loadstone.checks.rules import why_no_success
 from loadstone.config import providers
@@ -84,7 +85,28 @@ async def load_test(
         pages = await discovery.find_pages(prepared.config, prepared.api, notice)
         folder = run_folder.RunFolder(path)
         await _run(prepared, folder, pages, notice, live)
+        if config.tokenizer is not None:
+            _count_inputs(prepared, folder, config.tokenizer)
     return Result(write_results(folder, config.tokenizer, config.html), folder.path)
+
+
+def _count_inputs(prepared: PreparedRun, folder: run_folder.RunFolder, tokenizer: str) -> None:
+    """Write the tokens of the prompts, without a chat template, if the server did not count those of all successes."""
+    uncounted = {
+        record.prompt
+        for record in run_folder.load_records(folder.path)
+        if record.error is None and not (record.usage and record.usage.prompt)
+    }
+    if uncounted:
+        from loadstone.dataset import tokenizer as tokenizers
+
+        count = tokenizers.load(tokenizer).count
+        prompts = (prompt for prompt in prepared.requests.all_prompts() if prompt.id in uncounted)
+        tokens = {
+            prompt.id: len(prompt.tokens) if prompt.tokens is not None else count(prompt_text(prompt))
+            for prompt in prompts
+        }
+        folder.write_json(run_folder.INPUT_TOKENS, tokens)
 
 
 def _most_in_flight(prepared: PreparedRun) -> int:

@@ -39,7 +39,13 @@ def write_results(folder: run_folder.RunFolder, tokenizer: str | None = None, ht
     table = requests_csv.Writer(folder.path / REQUESTS_CSV)
     records = table.through(run_folder.load_records(folder.path))
     scraped = server_csv.read(folder.path)
-    summary, columns = measure_records(records, run_folder.load_run(folder.path), tokenizer, scraped=scraped)
+    summary, columns = measure_records(
+        records,
+        run_folder.load_run(folder.path),
+        tokenizer,
+        scraped=scraped,
+        inputs=run_folder.load_input_tokens(folder.path),
+    )
     folder.write("summary.json", json.to_json(summary))
     folder.write("summary.csv", summary_csv.render(summary))
     with run_folder.writing(folder.path / REQUESTS_CSV):
@@ -75,7 +81,8 @@ def read_summary_and_columns(
 ) -> tuple[Summary, Columns]:
     """Return the same as `read_summary`, and the columns it was measured from."""
     run = run_folder.load_run(path) if path.is_dir() else RunInfo()
-    return measure_records(run_folder.load_records(path), run, tokenizer, changes, server_csv.read(path))
+    inputs = run_folder.load_input_tokens(path) if path.is_dir() else {}
+    return measure_records(run_folder.load_records(path), run, tokenizer, changes, server_csv.read(path), inputs)
 
 
 def measure(
@@ -111,8 +118,12 @@ def measure_records(
     tokenizer: str | None = None,
     changes: Changes | None = None,
     scraped: Sequence[ScrapedSource] = (),
+    inputs: Mapping[str, int] | None = None,
 ) -> tuple[Summary, Columns]:
-    """Return the summary and the columns of records. Arguments as those of `read_summary` and `measure`."""
+    """Return the summary and the columns of records. Arguments as those of `read_summary` and `measure`.
+
+    inputs: tokens of prompts by their ids, for those that the server did not count.
+    """
     if changes:
         run = msgspec.structs.replace(run, config=dataclasses.replace(run.config, **changes))
     count: TokenCounter | None = None
@@ -120,7 +131,7 @@ def measure_records(
         from loadstone.dataset import tokenizer as tokenizers
 
         count = tokenizers.load(tokenizer).count
-    columns = build(records, count)
+    columns = build(records, count, inputs)
     return measure_columns(columns, run, scraped), columns
 
 

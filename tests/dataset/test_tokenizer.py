@@ -16,6 +16,7 @@ from loadstone.dataset import Options, hub, read
 from loadstone.dataset import tokenizer as tokens
 from loadstone.errors import UsageError
 from loadstone.transport.common import PROXIES
+from support.servers import Capture, loadstone, read_json, scripted
 
 MISSING = importlib.util.find_spec("transformers") is None
 real = pytest.mark.skipif(MISSING, reason="transformers is not installed: pip install 'loadstone[tokenizer]'")
@@ -238,3 +239,21 @@ def test_the_real_library(byte_level: str) -> None:
 def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^cannot load the tokenizer .+: "):
         tokens.load(str(tmp_path))
+
+
+STREAM = 'data: {"choices":[{"delta":{"content":"ab"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+
+@pytest.mark.clean_folder
+@pytest.mark.usefixtures("library")
+def test_the_tokenizer_counts_what_the_server_does_not(tmp_path: Path, capsys: Capture) -> None:
+    Path("p.txt").write_text("abba\nbad\n")
+    answer = (200, STREAM)
+    with scripted(lambda asked: (200, '{"data":[{"id":"m"}]}') if asked.method == "GET" else answer) as url:
+        flags = ("--dataset", "p.txt", "-n", 4, "-c", 1, "--tokenizer", str(tmp_path), "--no-scrape", "--no-html")
+        done = loadstone(capsys, "run", "--url", url, "-o", "run", "--quiet", *flags)
+    assert done.status == 0, done.err
+    assert read_json(Path("run/input_tokens.json")) == {"p:1": 4, "p:2": 3}
+    for summary in (read_json(Path("run/summary.json")), None):
+        found = summary or json.loads(loadstone(capsys, "report", "run", "--as", "json").out)
+        assert (found["sources"]["input"], found["metrics"]["input_tokens"]["mean"]) == ("tokenizer", 3.5)

@@ -105,6 +105,10 @@ class PreparedRequests:
         """Return the tools that all requests have (--extra-body); None if there are none."""
         return self._settings[0].extra_body.get("tools")
 
+    def all_prompts(self) -> list[Prompt]:
+        """Return the prompts of all rows, in their order."""
+        return [self._first[row].prompt for row in sorted(self._first)]
+
     def prompts(self, rows: Iterable[int]) -> dict[int, Prompt]:
         """Return prompts by the number of their row."""
         return {row: self._first[row].prompt for row in rows}

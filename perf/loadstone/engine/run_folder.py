@@ -28,6 +28,8 @@ from loadstone.summary import RunInfo
 WRITE_INTERVAL = 0.002
 # Files of a run folder.
 RUN, RECORDS, SCHEDULE, BODIES = "run.json", "records.jsonl", "schedule.jsonl", "bodies.jsonl"
+# Tokens of prompts by their ids, where the server did not count them.
+INPUT_TOKENS = "input_tokens.json"
 # Responses as they came (--export-raw).
 RAW = "raw.jsonl"
 # Bytes of that file at most.
@@ -172,6 +174,17 @@ class Recorder:
             except OSError as exc:
                 self.error = exc
             time.sleep(WRITE_INTERVAL if open_ else 0)
+
+
+def load_input_tokens(folder: Path) -> dict[str, int]:
+    """Return the tokens of prompts by their ids, if they were counted. Raises DataError for a file that is broken."""
+    path = folder / INPUT_TOKENS
+    if not path.exists():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise DataError(f"cannot read {path}: {exc}; take the file away", file=str(path)) from exc
 
 
 def find_runs(path: Path) -> list[Path]:

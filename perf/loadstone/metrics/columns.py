@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
@@ -124,8 +124,9 @@ class Columns:
 class _Builder:
     """Builds columns from batches of records, and keeps no record."""
 
-    def __init__(self, count: TokenCounter | None) -> None:
+    def __init__(self, count: TokenCounter | None, inputs: Mapping[str, int]) -> None:
         self.count = count
+        self.inputs = inputs
         self.rows: dict[str, array[float]] = {
             name: array("b" if name in _MASKS else "d") for name in Requests.__slots__
         }
@@ -148,6 +149,7 @@ class _Builder:
             "hidden_tokens": np.array([float(hidden) for _, hidden, *_ in counted]),
         }
         arrays = _arrays(records)
+        counted_inputs = self._count_inputs(records, arrays["input_tokens"])
         for name, column in (arrays | output).items():
             self.rows[name].frombytes(column.tobytes())
         self.rows["model"].extend(_code(self.models, record.model) for record in records)
@@ -160,7 +162,9 @@ class _Builder:
             if record.error is None:
                 if record.usage is not None:
                     self._note_rejected(record.usage, rejected)
-                self.sources["input"]["server" if has_input[row - self.added] else "unknown"] += 1
+                place = row - self.added
+                known = "tokenizer" if place in counted_inputs else "server"
+                self.sources["input"][known if has_input[place] else "unknown"] += 1
                 self.sources["output"][source] += 1
                 pieces = record.pieces
                 if pieces is not None and record.first is not None and (count := len(pieces.times)):
@@ -176,6 +180,19 @@ class _Builder:
             if record.phase == "measure" and not record.superseded and (record.finish or record.error is None):
                 self.finishes[record.finish or "none"] += 1
         self.added += len(records)
+
+    def _count_inputs(self, records: Sequence[Record], column: NDArray[Any]) -> set[int]:
+        """Fill the input tokens that servers did not report from those of the prompts. Return the rows filled.
+
+        Later turns have a history that no prompt has.
+        """
+        filled = set()
+        for row in np.flatnonzero(np.isnan(column)).tolist() if self.inputs else ():
+            tokens = self.inputs.get(records[row].prompt)
+            if tokens is not None and records[row].turn in (None, 1):
+                column[row] = tokens
+                filled.add(row)
+        return filled
 
     def _count_output(self, record: Record) -> tuple[float, int, str, int | None]:
         """Return the output tokens, how many are hidden, who counted them, and a count that cannot be true."""
@@ -212,9 +229,14 @@ class _Builder:
         )  # fmt: skip
 
 
-def build(records: Iterable[Record], count: TokenCounter | None = None) -> Columns:
-    """Build the columns of all records. `count` counts the tokens of saved texts if the server did not."""
-    builder, remaining = _Builder(count), iter(records)
+def build(
+    records: Iterable[Record], count: TokenCounter | None = None, inputs: Mapping[str, int] | None = None
+) -> Columns:
+    """Build the columns of all records.
+
+    count: counts the tokens of saved texts if the server did not. inputs: the same of prompts, by their ids.
+    """
+    builder, remaining = _Builder(count, inputs or {}), iter(records)
     while batch := list(islice(remaining, BATCH)):
         builder.add(batch)
     return builder.build()
