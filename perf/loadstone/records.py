@@ -238,7 +238,7 @@ def from_lines(lines: Iterable[bytes], name: str = "records") -> Iterator[Record
             continue
         try:
             record = from_line(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             bad = (number, str(exc))
             if line.endswith(b"\n"):
                 continue

@@ -148,7 +148,7 @@ def parse_arguments(arguments: Any) -> dict[str, Any]:
     """Return the arguments of a recorded tool call as an object; an empty one if they are not JSON of an object."""
     try:
         value = msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

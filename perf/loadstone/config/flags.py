@@ -75,7 +75,11 @@ class Flag(Struct, frozen=True):
 
     def allows(self, value: float) -> bool:
         """Return True if a number is within the bounds."""
-        return math.isfinite(value) and not (
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:  # an integer of hundreds of digits
+            return False
+        return finite and not (
             (self.least is not None and value < self.least)
             or (self.above is not None and value <= self.above)
             or (self.most is not None and value > self.most)
@@ -200,7 +204,7 @@ def convert(setting: Setting, value: Any) -> Any:
             # Bytes that were not UTF-8 arrive as lone surrogates (PEP 383).
             raise ConfigError(f"--{setting.name} is not UTF-8: type it anew", field=setting.field)
         return msgspec.convert(value, setting.type)
-    except (ValueError, msgspec.ValidationError) as exc:
+    except (ValueError, msgspec.ValidationError, RecursionError) as exc:
         sentence = f"--{setting.name} takes {setting.kind.takes}, not {str(shown)[:60]!r}"
         raise ConfigError(sentence, field=setting.field) from exc
 

@@ -30,7 +30,7 @@ def hide_in_template(template: str | None) -> str | None:
     """Return a JSON text with its secrets hidden; anything else unchanged."""
     try:
         return template and msgspec.json.encode(hide(msgspec.json.decode(template))).decode()
-    except msgspec.DecodeError:  # a file's name, or something that is refused later
+    except (msgspec.DecodeError, RecursionError):  # a file's name, or something that is refused later
         return template
 
 

@@ -183,7 +183,7 @@ def load_input_tokens(folder: Path) -> dict[str, int]:
         return {}
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise DataError(f"cannot read {path}: {exc}; take the file away", file=str(path)) from exc
 
 
@@ -251,7 +251,7 @@ def load_run(path: Path) -> RunInfo:
         run = msgspec.json.decode(file.read_bytes(), type=RunInfo)
     except OSError as exc:
         raise DataError(f"{path} is not a run: no {RUN} in it ({exc.strerror})", file=str(file)) from exc
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise DataError(f"{file} is not readable: {exc}", file=str(file)) from exc
     if (run.format or 0) > FORMAT:
         raise DataError(f"{file} has format {run.format}, from a later Loadstone: read it with that", file=str(file))

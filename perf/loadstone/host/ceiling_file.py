@@ -154,7 +154,7 @@ def saved_ceilings() -> tuple[list[Ceiling], str | None]:
         return [], None
     except OSError as exc:
         return [], f"{ceiling_path()} cannot be read: {exc.strerror}"
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         return [], f"{ceiling_path()} is not a file of ceilings: {exc}"
     if kept.format != FORMAT:
         return [], f"{ceiling_path()} is of another version of Loadstone (format {kept.format})"

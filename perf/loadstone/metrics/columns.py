@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loadstone.errors import DataError
 from loadstone.metrics.events import Collector, Events
 from loadstone.metrics.token_counts import MAX_INPUT, is_buffered, output_tokens
 from loadstone.records import Failure, FailureCause, Record, Usage
@@ -148,7 +149,13 @@ class _Builder:
             "output_tokens": np.array([tokens for tokens, *_ in counted]),
             "hidden_tokens": np.array([float(hidden) for _, hidden, *_ in counted]),
         }
-        arrays = _arrays(records)
+        try:
+            arrays = _arrays(records)
+        except OverflowError as exc:
+            first = records[0].index
+            raise DataError(
+                f"a record from number {first} on has a number of hundreds of digits: mend the file"
+            ) from exc
         counted_inputs = self._count_inputs(records, arrays["input_tokens"])
         for name, column in (arrays | output).items():
             self.rows[name].frombytes(column.tobytes())

@@ -207,7 +207,7 @@ def decode_truth(url: str, content: bytes) -> list[TruthRow]:
     """Decode the complete lines of a truth. Raise UsageError if they are of another version."""
     try:
         return [_truth_decoder.decode(line) for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise ServerError(f"{url}/truth is not that of a `loadstone serve` of this version: {exc}") from exc
 
 

@@ -170,7 +170,7 @@ def _row(line: bytes, number: int, name: str) -> RecordedAnswer:
             question = str(fields["prompt"] if "prompt" in fields else fields["question"]).strip()
         if not texts or not question:
             raise KeyError("answer" if question else "question")
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         form = '{"question": ..., "answer": ...}, where prompt or messages may stand for the question'
         raise DataError(f"{name}, line {number} is no recorded answer: write {form}", file=name, line=number) from exc
     own = fields.get("id")

@@ -42,7 +42,7 @@ def config(environ: Mapping[str, str] = os.environ) -> Config:
             fields = msgspec.json.decode(text, type=dict[str, Any])
             fields.pop("simulated", None)
             return from_mapping(Config, fields, "run")
-        except (msgspec.MsgspecError, ConfigError) as exc:
+        except (msgspec.MsgspecError, ConfigError, RecursionError) as exc:
             raise ConfigError(f"{RUN} is not a run: {exc}") from exc
     from loadstone.config.loading import load_config
 

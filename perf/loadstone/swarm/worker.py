@@ -149,7 +149,7 @@ class Worker:
                             raise UsageError(process.refusal)
                     gevent.sleep(TICK / 5)
             self._channel.send(messages.MachineReady(run=run.run))
-        except (UsageError, OSError, msgspec.MsgspecError) as exc:
+        except (UsageError, OSError, msgspec.MsgspecError, RecursionError) as exc:
             self._channel.send(messages.Refused(run=run.run, text=str(exc)))
             if self._run is not None:
                 self._run.close()

@@ -31,7 +31,7 @@ def read_sweep(path: Path) -> Sweep:
         grid = msgspec.json.decode((path / SWEEP).read_bytes(), type=Grid)
     except OSError as exc:
         raise DataError(f"{path} is not a sweep: no {SWEEP} in it ({exc.strerror})", file=str(path / SWEEP)) from exc
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, RecursionError) as exc:
         raise DataError(f"{path / SWEEP} is not readable: {exc}", file=str(path / SWEEP)) from exc
     return Sweep(grid, [load_point(path, point) for point in grid.places])
 
@@ -85,7 +85,7 @@ def _finished(run: Path) -> Summary | None:
     """Return the summary of a run that has ended, else None."""
     try:
         summary = results.decode_summary((run / "summary.json").read_bytes())
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, RecursionError):
         return None
     return None if summary.run.ended in (None, EndReason.INTERRUPTED) else summary
 

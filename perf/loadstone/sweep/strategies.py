@@ -183,7 +183,7 @@ def load_result(path: Path) -> SearchResult | None:
         return msgspec.json.decode((path / SEARCH).read_bytes(), type=SearchResult)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as exc:
+    except (OSError, msgspec.MsgspecError, RecursionError) as exc:
         raise DataError(f"{path / SEARCH} is not readable: {exc}", file=str(path / SEARCH)) from exc
 
 

@@ -159,7 +159,7 @@ def _as_list(value: object) -> list[object]:
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = msgspec.json.decode(value)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return [value]
     return list(value) if isinstance(value, list) else [value]
 

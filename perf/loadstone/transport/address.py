@@ -37,6 +37,7 @@ def parse_url(url: str) -> tuple[Target, str]:
                 raise ValueError(parts.scheme)
             host = parts.hostname.encode("idna").decode()  # as it stands in the Host header and in certificates
             target = Target(host, parts.port or _PORTS[parts.scheme], secure=parts.scheme == "https")
+        quote(parts.path + parts.query)  # what is no UTF-8 cannot be sent
     except ValueError as exc:
         shown = re.sub(r"\?.*", "?***", re.sub(r"[^/]*@", "***@", url))
         raise ConfigError(

@@ -97,7 +97,7 @@ def _request(position: RowPosition, value: object) -> MooncakeRequest:
     """Return the request in a row. Raises DataError."""
     try:
         request = msgspec.convert(value, MooncakeRequest)
-    except msgspec.ValidationError as exc:
+    except (msgspec.ValidationError, RecursionError) as exc:
         raise position.error(f"not a row of a Mooncake trace ({exc})") from exc
     blocks = math.ceil(request.input_length / BLOCK_TOKENS)
     if len(request.hash_ids) != blocks:

@@ -92,7 +92,7 @@ def read(folder: Path) -> EvalState:
         raise DataError(
             f"{folder} is no evaluation: no {EVAL} in it ({exc.strerror})", file=str(folder / EVAL)
         ) from exc
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise DataError(f"{folder / EVAL} is not readable: {exc}", file=str(folder / EVAL)) from exc
 
 

@@ -65,7 +65,7 @@ def decode_line(line: bytes) -> Any:
     """Decode a line. lm-eval also writes NaN and Infinity, which are not JSON. Raises ValueError."""
     try:
         return msgspec.json.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         try:
             return json.loads(line)
         except RecursionError:

@@ -81,7 +81,7 @@ def _summaries(folder: Path) -> Iterator[tuple[str, Summary]]:
     for path in sorted(runs, key=lambda path: (len(path.name), path.name)):
         try:
             yield path.name, run_results.decode_summary((path / "summary.json").read_bytes())
-        except (OSError, msgspec.MsgspecError) as exc:
+        except (OSError, msgspec.MsgspecError, RecursionError) as exc:
             file = path / "summary.json"
             raise DataError(f"{file} is not readable: {exc}", file=str(file)) from exc
 
@@ -95,7 +95,7 @@ class _EvalCostField(Struct):
 def _cost(path: Path) -> EvalCost | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_EvalCostField).spent
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, RecursionError):
         return None
 
 

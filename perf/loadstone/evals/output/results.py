@@ -140,7 +140,7 @@ def task_hash(path: Path, filters: Sequence[str]) -> str:
     def decode(line: bytes) -> _Hashes:
         try:
             return decoder.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return msgspec.convert(lm_eval_samples.decode_line(line), _Hashes)
 
     for name in filters:
@@ -162,6 +162,6 @@ def read(path: Path) -> Evaluation:
     try:
         results = msgspec.json.decode(path.read_bytes(), type=results_type)
         return getattr(results, lm_eval_samples.OUR_KEY)  # type: ignore[no-any-return]
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         hint = f"`loadstone score {path.parent}` judges what lm-eval has written"
         raise DataError(f"{path} holds no evaluation of loadstone: {exc}; {hint}", file=str(path)) from exc

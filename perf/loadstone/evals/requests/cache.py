@@ -80,7 +80,7 @@ class Cache:
                 for stored_key, line in rows:
                     try:
                         stored.append((bytes(stored_key), from_line(line)))
-                    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+                    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, RecursionError):
                         self._database.execute("DELETE FROM answers WHERE key = ?", [stored_key])
             yield [
                 msgspec.structs.replace(record, prompt=name)

@@ -55,7 +55,7 @@ def read(folder: Path) -> dict[str, TokenizedRequest]:
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
             tokenized = msgspec.json.decode(line, type=TokenizedRequest)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             continue
         by_id[tokenized.id] = tokenized
     return by_id

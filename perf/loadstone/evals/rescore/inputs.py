@@ -118,7 +118,7 @@ class ResultsMetadata:
         path = results.latest(samples.parent)
         try:
             decoded = msgspec.json.decode(path.read_bytes()) if path else {}
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             decoded = {}
         fields = decoded if isinstance(decoded, dict) else {}
         self.model = str(fields.get("model_name") or samples.parent.name or "unknown")

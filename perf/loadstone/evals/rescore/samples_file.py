@@ -125,7 +125,7 @@ def _decode_key(decoder: msgspec.json.Decoder[_LineKey], line: bytes, path: Path
     """Decode the key of a line, which may not be quite JSON (lm-eval writes NaN)."""
     try:
         return decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         try:
             fields: Any = decode_line(line)
             is_object = isinstance(fields, dict)
@@ -133,7 +133,7 @@ def _decode_key(decoder: msgspec.json.Decoder[_LineKey], line: bytes, path: Path
             ids = {name: fields.get(name) for name in ("doc_id", "doc_hash")} if is_object else fields
             key = msgspec.convert(ids, _LineKey)
             return _LineKey(key.doc_id, key.doc_hash, msgspec.Raw(doc), str(fields.get("filter", "none")))
-        except (ValueError, msgspec.MsgspecError) as other:
+        except (ValueError, msgspec.MsgspecError, RecursionError) as other:
             raise DataError(f"{path}, line {number} is no sample: {exc}", file=str(path), line=number) from other
 
 
