@@ -1,4 +1,4 @@
-"""The classes that Locust calls on the master: its dispatcher of users, and a shape that follows the plan."""
+"""What Locust calls on the master: its dispatcher of users, a shape that follows the plan, and a reader of messages."""
 
 from __future__ import annotations
 
@@ -8,11 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 from locust import LoadTestShape
 from locust.dispatch import UsersDispatcher
+from locust.exception import RPCError, RPCReceiveError
+from locust.rpc import zmqrpc
 
 from loadstone.units import NS_PER_S
 
 if TYPE_CHECKING:
     from loadstone.swarm.master import Run
+
+
+def ignore_garbage(server: Any = zmqrpc.Server) -> None:
+    """Make the master read on after bytes that are no message of Locust, which anyone who reaches its port can send.
+
+    Its listener goes on after an RPCReceiveError, and ends with any other exception: then no worker is heard again.
+    """
+    receive = server.recv_from_client
+
+    def receive_message(self: Any) -> tuple[str, Any]:
+        try:
+            sender, message = receive(self)
+        except RPCError:
+            raise
+        except Exception as exc:  # whatever a decoder raises for bytes that it was not made for
+            raise RPCReceiveError(f"no message of Locust ({type(exc).__name__})") from exc
+        if not isinstance(message.type, str) or not isinstance(message.node_id, str | None):
+            raise RPCReceiveError("no message of Locust (no type, or no name of a worker)")
+        return sender, message
+
+    server.recv_from_client = receive_message
 
 
 class MembersOnlyDispatcher(UsersDispatcher):

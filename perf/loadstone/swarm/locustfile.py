@@ -16,7 +16,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadstone.errors import UsageError
 from loadstone.report.output import notice
 from loadstone.swarm import settings
-from loadstone.swarm.locust_hooks import MembersOnlyDispatcher, PlanShape
+from loadstone.swarm.locust_hooks import MembersOnlyDispatcher, PlanShape, ignore_garbage
 from loadstone.swarm.master import Master
 from loadstone.swarm.worker import Worker, versions
 
@@ -74,6 +74,7 @@ def bind(environment: Any, runner: Any, **_: Any) -> None:
         Seat.worker = Worker(environment, settings.worker_settings())
     elif isinstance(runner, MasterRunner):
         master = Master(environment, CONFIG, versions(), settings.view())
+        ignore_garbage()
         PlanShape.current_run = staticmethod(lambda: master.run)
         MembersOnlyDispatcher.is_member = staticmethod(master.is_member)
         environment.dispatcher_class = MembersOnlyDispatcher
