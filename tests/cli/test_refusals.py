@@ -90,8 +90,8 @@ RUN = [
     Wrong("--as pdf", " or FILE.py:NAME, not 'pdf'"),
     Wrong(
         "--api chatt",
-        "--api takes chat, completions, responses, messages, embeddings, rerank, tei-rerank, generate, tgi, ollama, template"
-        " or FILE.py:NAME, not 'chatt' (did you mean chat?)",
+        "--api takes chat, completions, responses, messages, embeddings, rerank, tei-rerank, generate, tgi, ollama,"
+        " template or FILE.py:NAME, not 'chatt' (did you mean chat?)",
     ),
     Wrong("--transport pigeon", "--transport takes wire or aiohttp, not 'pigeon'; see loadstone run --help"),
 ]
